@@ -1,0 +1,93 @@
+"""Checks of constructor arguments: each error names the argument, the value and what would be right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar
+
+Seconds: TypeAlias = float | timedelta
+"""A duration: a number of seconds, or a timedelta."""
+
+Matcher: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
+"""Which exceptions: a class, a tuple of classes, or a function that is asked."""
+
+Rng: TypeAlias = Callable[[], float]
+"""A source of numbers in [0, 1), such as `random.random`."""
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def _number(argument: str, value: object, wanted: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{argument}={value!r} is not a number; use {wanted}")
+    if math.isnan(value):
+        raise ValueError(f"{argument}=nan; use {wanted}")
+    return float(value)
+
+
+def seconds(argument: str, value: Seconds, *, zero: bool = False, infinite: bool = False) -> float:
+    """Returns `value` in seconds; positive unless `zero`, finite unless `infinite`."""
+    bound = "of at least 0" if zero else "above 0"
+    wanted = f"a duration {bound}, in seconds or as a timedelta"
+    number = value.total_seconds() if isinstance(value, timedelta) else _number(argument, value, wanted)
+    if number < 0 or (number == 0 and not zero) or (math.isinf(number) and not infinite):
+        raise ValueError(f"{argument}={value!r} is out of range; use {wanted}")
+    return number
+
+
+def whole(argument: str, value: int, *, least: int) -> int:
+    """Returns `value`, a whole number of at least `least`."""
+    wanted = f"a whole number of at least {least}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument}={value!r} is not a whole number; use {wanted}")
+    if value < least:
+        raise ValueError(f"{argument}={value!r} is too small; use {wanted}")
+    return value
+
+
+def number(argument: str, value: float, *, least: float, most: float = math.inf, above: bool = False) -> float:
+    """Returns `value`, a finite number from `least` (or above it) to `most`."""
+    span = f"{'above' if above else 'from'} {least:g}" + ("" if math.isinf(most) else f" to {most:g}")
+    wanted = f"a number {span}"
+    got = _number(argument, value, wanted)
+    if math.isinf(got) or got < least or got > most or (above and got == least):
+        raise ValueError(f"{argument}={value!r} is out of range; use {wanted}")
+    return got
+
+
+def choice(argument: str, value: Choice, allowed: Iterable[str]) -> Choice:
+    """Returns `value`, one of the allowed words."""
+    words = tuple(allowed)
+    if value not in words:
+        raise ValueError(f"{argument}={value!r} is unknown; use one of {', '.join(map(repr, words))}")
+    return value
+
+
+def matcher(argument: str, value: Matcher) -> Matcher:
+    """Returns `value`: an exception class, a tuple of them, or a predicate."""
+    wanted = "an exception class, a tuple of classes, or a function of the exception"
+    if isinstance(value, tuple):
+        for item in value:
+            if not (isinstance(item, type) and issubclass(item, BaseException)):
+                raise TypeError(f"{argument} holds {item!r}, which is no exception class; use {wanted}")
+        return value
+    if isinstance(value, type):
+        if not issubclass(value, BaseException):
+            raise TypeError(f"{argument}={value!r} is no exception class; use {wanted}")
+        return value
+    return function(argument, value, wanted)
+
+
+def function(argument: str, value: Any, wanted: str) -> Any:
+    """Returns `value`, which must be callable."""
+    if not callable(value):
+        raise TypeError(f"{argument}={value!r} cannot be called; use {wanted}")
+    return value
+
+
+def rng(argument: str, value: object) -> Rng:
+    """Returns a function that gives numbers in [0, 1): `value` itself, or its `random` method."""
+    method = getattr(value, "random", value)
+    return function(argument, method, "a random.Random or a function that returns a number in [0, 1)")  # type: ignore[no-any-return]

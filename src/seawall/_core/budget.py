@@ -1,0 +1,64 @@
+"""A retry budget: what all callers together may add to a struggling dependency's load."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from seawall._core import arguments
+
+
+class RetryBudget:
+    """Bounds retries and hedges in flight to a share of the calls in flight.
+
+    At every moment `retries in flight <= max(min_concurrent, rate x calls in flight)`, the asking call included. Share
+    one budget among the `Retry` and `Hedge` strategies that guard one dependency. The rule is Envoy's
+    (`retry_budget`: budget_percent, min_retry_concurrency).
+
+    Args:
+        rate: retries allowed for each call in flight; default 0.2.
+        min_concurrent: retries always allowed; default 3.
+        name: shown in events; default "budget".
+    """
+
+    def __init__(self, rate: float = 0.2, min_concurrent: int = 3, *, name: str = "budget") -> None:
+        self.rate = arguments.number("rate", rate, least=0.0)
+        self.min_concurrent = arguments.whole("min_concurrent", min_concurrent, least=0)
+        self.name = name
+        self._calls: deque[None] = deque()  # append, pop and len are atomic: no lock on the way of a plain call
+        self._retries = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"RetryBudget(rate={self.rate:g}, min_concurrent={self.min_concurrent})"
+
+    @property
+    def calls(self) -> int:
+        """Calls in flight."""
+        return len(self._calls)
+
+    @property
+    def retries(self) -> int:
+        """Retries and hedges in flight."""
+        return self._retries
+
+    def enter(self) -> None:
+        """Counts a call in."""
+        self._calls.append(None)
+
+    def leave(self) -> None:
+        """Counts a call out."""
+        self._calls.pop()
+
+    def try_acquire(self) -> bool:
+        """Takes the right to one retry; give it back with `release` when the retry has ended."""
+        with self._lock:
+            if self._retries + 1 > max(self.min_concurrent, self.rate * len(self._calls)):
+                return False
+            self._retries += 1
+            return True
+
+    def release(self) -> None:
+        """Gives the right to a retry back."""
+        with self._lock:
+            self._retries -= 1

@@ -1,0 +1,162 @@
+"""Chains: strategies linked around a call, once, for each kind of call that is really used.
+
+Every link has the shape `(fn, args, kwargs)`, so a chain belongs to its pipeline and serves any number of functions.
+Each kind is linked twice: plainly, for calls that have no surroundings, and watchfully, for those below a deadline,
+inside a retry, or traced. A call chooses by one read of a context variable.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+
+from seawall._core.context import current
+from seawall._core.leaf import PLAIN, WATCHFUL
+
+Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+Kind: TypeAlias = Literal["call", "acall", "stream", "astream"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+IN_WORDS: Final = {
+    "call": "a plain function",
+    "acall": "an async function",
+    "stream": "a generator",
+    "astream": "an async generator",
+}
+
+
+class Linkable(Protocol):
+    """What a chain asks of a strategy."""
+
+    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+        """Returns the strategy's layer around `inner`; raises TypeError for a kind that it cannot serve."""
+
+
+Joiner: TypeAlias = Callable[[Sequence[Any], Kind, Call, bool], Call]
+"""Links a sequence of strategies, outermost first, around `inner`."""
+
+
+class Chain:
+    """The links of one pipeline. Relinking replaces them; calls in flight end on the old ones."""
+
+    __slots__ = ("__weakref__", "_join", "_strategies", "acall", "astream", "call", "name", "stream", "watchful")
+
+    def __init__(self, name: str, strategies: Sequence[Any], join: Joiner) -> None:
+        self.name = name
+        self._join = join
+        self.relink(strategies)
+
+    def relink(self, strategies: Sequence[Any]) -> None:
+        """Links anew, each kind at its next use."""
+        self._strategies = tuple(strategies)
+        self.call: Call | None = None
+        self.acall: Call | None = None
+        self.stream: Call | None = None
+        self.astream: Call | None = None
+        self.watchful: dict[Kind, Call] = {}
+
+    def prepare(self, kind: Kind) -> Call:
+        """Links one kind for calls without surroundings. Raises TypeError where a strategy cannot serve it."""
+        linked = self._join(self._strategies, kind, PLAIN[kind], False)
+        setattr(self, kind, linked)
+        return linked
+
+    def watch(self, kind: Kind) -> Call:
+        """Returns the link of one kind for calls with surroundings."""
+        linked = self.watchful.get(kind)
+        if linked is None:
+            linked = self.watchful[kind] = self._join(self._strategies, kind, WATCHFUL[kind](self.name), True)
+        return linked
+
+
+def kind_of(fn: Any) -> Kind:
+    """Returns which kind of call `fn` makes; looks through partials, methods and callable objects."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    for look in (fn, getattr(fn, "__call__", None)):  # noqa: B004 - the bound method is wanted, not a yes or no
+        if inspect.iscoroutinefunction(look):
+            return "acall"
+        if inspect.isasyncgenfunction(look):
+            return "astream"
+        if inspect.isgeneratorfunction(look):
+            return "stream"
+    return "call"
+
+
+def check_callable(fn: Any) -> None:
+    """Raises TypeError for what cannot be protected."""
+    if isinstance(fn, type):
+        raise TypeError(f"{fn!r} is a class; protect a function or method of it instead")
+    if not callable(fn):
+        raise TypeError(f"{fn!r} cannot be called; protect a function, method or callable object")
+
+
+def check_kind(method: str, fn: Any, wanted: Kind, instead: str) -> None:
+    """Raises TypeError where `fn` is not of the kind that `method` calls."""
+    check_callable(fn)
+    got = kind_of(fn)
+    if got != wanted:
+        raise TypeError(f"{method}() takes {IN_WORDS[wanted]}, and {name_of(fn)} is {IN_WORDS[got]}; {instead}")
+
+
+def name_of(fn: Any) -> str:
+    """Returns a readable name of a callable."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+
+
+def decorate(chain: Chain, fn: Any) -> Any:
+    """Returns `fn` protected by the chain: a function of the same kind, which may be a method."""
+    if isinstance(fn, staticmethod | classmethod):
+        return type(fn)(decorate(chain, fn.__func__))
+    check_callable(fn)
+    kind = kind_of(fn)
+    chain.prepare(kind)
+    return functools.update_wrapper(_WRAP[kind](chain, fn), fn)
+
+
+def _wrap_call(chain: Chain, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if current() is None:
+            return (chain.call or chain.prepare("call"))(fn, args, kwargs)
+        return chain.watch("call")(fn, args, kwargs)
+
+    return call
+
+
+def _wrap_acall(chain: Chain, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        if current() is None:
+            return await (chain.acall or chain.prepare("acall"))(fn, args, kwargs)
+        return await chain.watch("acall")(fn, args, kwargs)
+
+    return call
+
+
+def _wrap_stream(chain: Chain, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def stream(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        link = (chain.stream or chain.prepare("stream")) if current() is None else chain.watch("stream")
+        return (yield from link(fn, args, kwargs))
+
+    return stream
+
+
+def _wrap_astream(chain: Chain, fn: Callable[..., Any]) -> Callable[..., Any]:
+    async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        link = (chain.astream or chain.prepare("astream")) if current() is None else chain.watch("astream")
+        async with aclosing(link(fn, args, kwargs)) as items:
+            async for item in items:
+                yield item
+
+    return stream
+
+
+_WRAP: Final[dict[Kind, Callable[[Chain, Any], Callable[..., Any]]]] = {
+    "call": _wrap_call,
+    "acall": _wrap_acall,
+    "stream": _wrap_stream,
+    "astream": _wrap_astream,
+}

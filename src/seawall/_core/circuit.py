@@ -1,0 +1,409 @@
+"""The circuit breaker's state machine, without waiting.
+
+A call remembers the state object that let it through and settles with that object alone; once the circuit has moved on,
+the object is dead and a late result changes nothing. Outcomes are settled under a lock that nobody waits for: who finds
+it taken leaves the outcome in an inbox, which the holder empties. So a finalizer (an abandoned generator) may settle
+at any moment, also on the thread that holds the lock.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from seawall._core.clock import Clock, DefaultClock
+from seawall._core.errors import CircuitIsolatedError, CircuitOpenError
+from seawall._core.events import LOGGER, CircuitChanged, Hub
+from seawall._core.outcome import FAILURE, RELEASE, SUCCESS
+from seawall._core.window import CountWindow, TimeWindow
+
+CLOSED: Final = "closed"
+OPEN: Final = "open"
+HALF_OPEN: Final = "half_open"
+ISOLATED: Final = "isolated"
+DISABLED: Final = "disabled"
+METRICS_ONLY: Final = "metrics_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A breaker's figures, checked."""
+
+    failures: int | None
+    failure_rate: float | None
+    window: float | None
+    window_calls: int | None
+    min_calls: int
+    slow_after: float | None
+    slow_rate: float | None
+    open_for: Callable[[int], float]
+    open_for_cap: float
+    probes: int
+    successes: int
+    probe_lease: float | None
+    judge: Callable[[BaseException], str]
+    bad_result: Callable[[Any], bool] | None
+
+    @property
+    def quick(self) -> bool:
+        """Whether a call needs no permit of its own: neither its result nor its duration is judged."""
+        return self.bad_result is None and self.slow_after is None
+
+    @property
+    def counts_in_a_row(self) -> bool:
+        """Whether failures in a row are counted: then a success needs no more than a store, and no lock."""
+        return self.window is None and self.window_calls is None
+
+    def new_window(self) -> CountWindow | TimeWindow | None:
+        if self.window is not None:
+            return TimeWindow(self.window)
+        return None if self.window_calls is None else CountWindow(self.window_calls)
+
+    def same_shape(self, other: Rules) -> bool:
+        return (self.window, self.window_calls) == (other.window, other.window_calls)
+
+    def trips(self, window: CountWindow | TimeWindow) -> bool:
+        """Whether what a window holds opens the circuit."""
+        if window.total < self.min_calls:
+            return False
+        if self.failures is not None and window.failures >= self.failures:
+            return True
+        return self.too_bad(window.total, window.failures, window.slow)
+
+    def too_bad(self, total: int, failures: int, slow: int) -> bool:
+        """Whether a rate is reached."""
+        by_failure = self.failure_rate is not None and failures >= self.failure_rate * total
+        return by_failure or (self.slow_rate is not None and slow >= self.slow_rate * total)
+
+
+class CallPermit:
+    """The right to one call, tied to the state that gave it. The first end counts; later ones do nothing."""
+
+    __slots__ = ("_circuit", "_state", "start")
+
+    def __init__(self, circuit: Circuit, state: State, start: float) -> None:
+        self._circuit = circuit
+        self._state: State | None = state
+        self.start = start
+
+    def success(self) -> None:
+        """The dependency answered."""
+        self._end(SUCCESS, None)
+
+    def failure(self, error: BaseException | None = None) -> None:
+        """The dependency failed; `error` is shown as the cause of the rejections that may follow."""
+        self._end(FAILURE, error)
+
+    def release(self) -> None:
+        """The call was not made, or was cancelled: counts nowhere."""
+        self._end(RELEASE, None)
+
+    def failed(self, error: BaseException) -> None:
+        """The call ended with an exception, which is judged."""
+        self._end(self._circuit.rules.judge(error), error)
+
+    def succeeded(self, result: object) -> None:
+        """The call returned `result`, which is judged."""
+        bad = self._circuit.rules.bad_result
+        self._end(FAILURE if bad is not None and bad(result) else SUCCESS, None)
+
+    def _end(self, verdict: str, error: BaseException | None) -> None:
+        state, self._state = self._state, None
+        if state is not None:
+            self._circuit.settle(state, self, verdict, error)
+
+
+class Closed:
+    """Calls pass and are counted. Where exceptions alone decide, the state is itself the permit of all its calls."""
+
+    __slots__ = ("_circuit", "counts_in_a_row", "failures", "quick", "window", "word")
+
+    def __init__(self, circuit: Circuit, word: str = CLOSED) -> None:
+        self._circuit = circuit
+        self.word = word
+        self.quick = circuit.rules.quick
+        self.counts_in_a_row = circuit.rules.counts_in_a_row
+        self.failures = 0
+        self.window = circuit.rules.new_window()
+
+    def failed(self, error: BaseException) -> None:
+        self._circuit.settle(self, None, self._circuit.rules.judge(error), error)
+
+    def passed(self) -> None:
+        """A call succeeded. The short way through `Circuit.settle`, since it is what nearly every call does."""
+        circuit = self._circuit
+        if self.window is None:
+            self.failures = 0
+            return
+        if circuit.inbox or not circuit.lock.acquire(False):
+            circuit.settle(self, None, SUCCESS, None)
+            return
+        changed = None
+        try:
+            if circuit.state is self:
+                window = self.window
+                window.add(False, False, circuit.clock.now())
+                if window.failures and circuit.rules.trips(window) and self.word == CLOSED:
+                    changed = circuit.move(Open(circuit, 0, None))
+        finally:
+            circuit.lock.release()
+        if changed is not None or circuit.inbox:
+            circuit.after(changed)
+
+    def settle(self, permit: CallPermit | None, verdict: str, error: BaseException | None, now: float) -> State | None:
+        rules = self._circuit.rules
+        failed = verdict == FAILURE
+        if self.window is None:
+            self.failures = self.failures + 1 if failed else 0
+            tripped = rules.failures is not None and self.failures >= rules.failures
+        else:
+            slow = rules.slow_after is not None and permit is not None and now - permit.start >= rules.slow_after
+            self.window.add(failed, slow, now)
+            tripped = rules.trips(self.window)
+        return Open(self._circuit, 0, error) if tripped and self.word == CLOSED else None
+
+
+class Open:
+    """Calls are rejected until `until`: first the cap, then what `open_for` says, which is asked without the lock."""
+
+    __slots__ = ("_circuit", "attempt", "error", "exact", "until")
+    word = OPEN
+    quick = False
+
+    def __init__(self, circuit: Circuit, attempt: int, error: BaseException | None) -> None:
+        self._circuit = circuit
+        self.attempt = attempt
+        self.error = error
+        self.until = circuit.clock.now() + circuit.rules.open_for_cap
+        self.exact = False
+
+    def reject(self, now: float) -> CircuitOpenError:
+        rejection = CircuitOpenError(self._circuit.hub.name, self.until - now)
+        rejection.__cause__ = self.error
+        return rejection
+
+
+class HalfOpen:
+    """A few calls are let through, and judged. One object is one epoch."""
+
+    __slots__ = ("_bad", "_circuit", "_good", "_issued", "_running", "_slow", "error", "opened")
+    word = HALF_OPEN
+    quick = False
+
+    def __init__(self, circuit: Circuit, opened: Open) -> None:
+        self._circuit = circuit
+        self.opened = opened
+        self.error = opened.error
+        self._issued = self._good = self._bad = self._slow = 0
+        self._running: dict[CallPermit, float] = {}
+
+    def admit(self, permit: CallPermit, now: float) -> bool:
+        rules = self._circuit.rules
+        if self._issued >= rules.probes:
+            hung = next((old for old, end in self._running.items() if end <= now), None)
+            if hung is None:
+                return False
+            del self._running[hung]  # its slot is free; its result still counts while this epoch lives
+            self._issued -= 1
+        self._issued += 1
+        self._running[permit] = now + self._circuit.lease
+        return True
+
+    def next_lease(self) -> float | None:
+        return min(self._running.values(), default=None)
+
+    def settle(self, permit: CallPermit | None, verdict: str, error: BaseException | None, now: float) -> State | None:
+        rules = self._circuit.rules
+        held = permit is not None and self._running.pop(permit, None) is not None
+        if verdict == RELEASE:
+            self._issued -= held
+            return None
+        self._bad += verdict == FAILURE
+        self._good += verdict == SUCCESS
+        self._slow += rules.slow_after is not None and permit is not None and now - permit.start >= rules.slow_after
+        total = self._good + self._bad
+        if rules.failure_rate is None and rules.slow_rate is None:
+            worse, better = self._bad > 0, self._good >= rules.successes
+        else:
+            worse = total >= rules.probes and rules.too_bad(total, self._bad, self._slow)
+            better = total >= rules.probes and not worse
+        if worse:
+            return Open(self._circuit, self.opened.attempt + 1, error or self.error)
+        return Closed(self._circuit) if better else None
+
+
+class Isolated:
+    """Every call is rejected until the last holder lets go."""
+
+    __slots__ = ()
+    word = ISOLATED
+    quick = False
+
+
+class Disabled:
+    """Every call passes and none is counted."""
+
+    __slots__ = ()
+    word = DISABLED
+    quick = True
+    counts_in_a_row = False
+
+    def failed(self, error: BaseException) -> None:
+        """Nothing is counted."""
+
+    def passed(self) -> None:
+        """Nothing is counted."""
+
+
+State = Closed | Open | HalfOpen | Isolated | Disabled
+
+
+class Circuit:
+    """One circuit: its present state, and the transitions between states. `state` is replaced, never changed back."""
+
+    def __init__(self, hub: Hub, rules: Rules, clock: Clock | DefaultClock) -> None:
+        self.hub = hub
+        self.rules = rules
+        self.clock = clock
+        self.lease = 0.0
+        self.timeout = 0.0
+        self.lock = threading.Lock()
+        self.inbox: deque[tuple[State, CallPermit | None, str, BaseException | None, float]] = deque()
+        self.state: State = Closed(self)
+
+    def admit(self) -> CallPermit:
+        """Lets a call through, or raises CircuitOpenError or CircuitIsolatedError."""
+        state = self.state
+        if isinstance(state, Closed):
+            return CallPermit(self, state, 0.0 if self.rules.slow_after is None else self.clock.now())
+        if isinstance(state, Disabled):
+            return CallPermit(self, state, 0.0)
+        if isinstance(state, Isolated):
+            raise self.hub.refuse(CircuitIsolatedError(self.hub.name, None))
+        now = self.clock.now()
+        if isinstance(state, Open) and now < state.until:
+            raise self.hub.refuse(state.reject(now))
+        return self._probe(now)
+
+    def _probe(self, now: float) -> CallPermit:
+        changed: CircuitChanged | None = None
+        with self.lock:
+            state = self.state
+            if isinstance(state, Open) and now >= state.until:
+                state = HalfOpen(self, state)
+                changed = self.move(state)
+            permit = CallPermit(self, state, now)
+            admitted = isinstance(state, HalfOpen) and state.admit(permit, now)
+        self.after(changed)
+        if admitted:
+            return permit
+        if isinstance(state, HalfOpen):
+            rest = state.next_lease()
+            rejection = CircuitOpenError(self.hub.name, None if rest is None else max(0.0, rest - now))
+            rejection.__cause__ = state.error
+            raise self.hub.refuse(rejection)
+        return self.admit()  # it moved on between the look and the lock
+
+    def settle(self, state: State, permit: CallPermit | None, verdict: str, error: BaseException | None) -> None:
+        """Takes the end of a call. Never waits; safe in a finalizer."""
+        if self.state is not state or (verdict == RELEASE and not isinstance(state, HalfOpen)):
+            return
+        now = self.clock.now()
+        if self.inbox or not self.lock.acquire(blocking=False):
+            self.inbox.append((state, permit, verdict, error, now))
+        else:
+            try:
+                changed = self._settle(state, permit, verdict, error, now)
+            finally:
+                self.lock.release()
+            if changed is not None:
+                self._announce(changed)
+        if self.inbox:
+            self._drain()
+
+    def _drain(self) -> None:
+        while self.inbox and self.lock.acquire(blocking=False):
+            changed: CircuitChanged | None = None
+            try:
+                if self.inbox:
+                    changed = self._settle(*self.inbox.popleft())
+            finally:
+                self.lock.release()
+            self._announce(changed)
+
+    def _settle(
+        self, state: State, permit: CallPermit | None, verdict: str, error: BaseException | None, now: float
+    ) -> CircuitChanged | None:
+        """Settles one outcome with the state that admitted it. Called with the lock."""
+        if self.state is not state or not (isinstance(state, Closed) or isinstance(state, HalfOpen)):  # noqa: SIM101
+            return None
+        new = state.settle(permit, verdict, error, now)
+        return None if new is None else self.move(new)
+
+    def move(self, new: State) -> CircuitChanged:
+        """Replaces the state. Called with the lock."""
+        old, self.state = self.state, new
+        return CircuitChanged(self.hub.name, old.word, new.word, getattr(new, "error", None))
+
+    def after(self, changed: CircuitChanged | None) -> None:
+        """After the lock: tells of a change, and takes what others have left in the inbox."""
+        self._announce(changed)
+        self._drain()
+
+    def _announce(self, changed: CircuitChanged | None) -> None:
+        if changed is None:
+            return
+        state = self.state
+        if changed.new == OPEN and isinstance(state, Open) and not state.exact:
+            state.exact = True
+            duration = self._duration(state.attempt)
+            self.lease = self.rules.probe_lease or max(duration, 2 * self.timeout)
+            state.until = self.clock.now() + duration
+            changed = CircuitChanged(changed.name, changed.old, changed.new, changed.failure, duration)
+        self.hub.tell(changed)
+
+    def _duration(self, attempt: int) -> float:
+        cap = self.rules.open_for_cap
+        try:
+            duration = float(self.rules.open_for(attempt))
+        except OverflowError:
+            return cap
+        except Exception:
+            LOGGER.exception("open_for of %r raised; the circuit stays open for its cap of %g s", self.hub.name, cap)
+            return cap
+        return min(cap, max(0.0, duration)) if math.isfinite(duration) else cap
+
+    def counts(self) -> tuple[int, int, int]:
+        """Returns calls, failures and slow calls of the window as of now."""
+        with self.lock:
+            state = self.state
+            if not isinstance(state, Closed):
+                counts = (0, 0, 0)
+            elif state.window is None:
+                counts = (state.failures, state.failures, 0)
+            else:
+                state.window.move(self.clock.now())
+                counts = (state.window.total, state.window.failures, state.window.slow)
+        self.after(None)
+        return counts
+
+    def change(self, choose: Callable[[], State]) -> None:
+        """Moves to another state by hand; calls in flight end on the old one."""
+        with self.lock:
+            new = choose()
+            changed = None if new is self.state else self.move(new)
+        self.after(changed)
+
+    def adopt(self, rules: Rules) -> None:
+        """Goes on under other rules. The state stays; a window of another shape starts empty."""
+        with self.lock:
+            old, self.rules = self.rules, rules
+            if isinstance(self.state, Closed) and (not rules.same_shape(old) or rules.quick != old.quick):
+                failures = self.state.failures
+                self.state = Closed(self, self.state.word)
+                self.state.failures = failures
+        self.after(None)

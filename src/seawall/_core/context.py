@@ -1,0 +1,110 @@
+"""What surrounds a call: its deadline, the retries already spent around it, and who wants to know how it went.
+
+All three travel in one context variable, so that a call that has none of them pays for one read.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+from seawall._core.clock import Clock, DefaultClock
+
+
+class Scope:
+    """A deadline: an instant on a clock. `limit` is the duration that it was set with, in seconds."""
+
+    __slots__ = ("clock", "limit", "timers", "until")
+
+    def __init__(self, limit: float, until: float, clock: Clock | DefaultClock) -> None:
+        self.limit = limit
+        self.until = until
+        self.clock = clock
+        self.timers: dict[object, object] = {}
+
+    def remaining(self) -> float:
+        """Seconds left, never below 0."""
+        left = self.until - self.clock.now()
+        return left if left > 0 else 0.0
+
+
+class Trace:
+    """How one call went, filled in by the strategies on its way (only where somebody asked)."""
+
+    __slots__ = ("attempts", "served_by")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.served_by = "primary"
+
+
+class RetryRecord:
+    """The retries spent below one outermost Retry call, shared with its child tasks.
+
+    It is made by whichever Retry fails first, which may be an inner one: then it stays in the context, without owner,
+    until the Retry around it takes it over. See `take` and `leave`.
+    """
+
+    __slots__ = ("_lock", "_spent", "owned")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spent: dict[int, int] = {}
+        self.owned = True
+
+    def spent(self, retry: object) -> int:
+        return self._spent.get(id(retry), 0)
+
+    def spend(self, retry: object) -> None:
+        with self._lock:
+            self._spent[id(retry)] = self._spent.get(id(retry), 0) + 1
+
+
+class Ambient(NamedTuple):
+    """The surroundings of a call."""
+
+    deadline: Scope | None = None
+    retries: RetryRecord | None = None
+    trace: Trace | None = None
+
+
+_ambient: ContextVar[Ambient | None] = ContextVar("seawall", default=None)
+current: Callable[[], Ambient | None] = _ambient.get
+NOTHING = Ambient()
+
+
+def surround(ambient: Ambient) -> None:
+    """Makes `ambient` the surroundings of this context. An empty one becomes None, which calls skip over."""
+    _ambient.set(None if ambient == NOTHING else ambient)
+
+
+RETRY_CODE: set[CodeType] = set()
+"""The code of every frame in which a Retry makes an attempt."""
+
+
+def inside_retry(own: int) -> bool:
+    """Whether a Retry further up this thread's stack (or this task's chain of awaits) is making an attempt.
+
+    Looking is dear and entering a Retry is frequent: so frames are looked at, and only after a failure, instead of a
+    mark being set at every entry. `own` frames of the asking Retry itself are passed over.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code in RETRY_CODE:
+            if not own:
+                return True
+            own -= 1
+        frame = frame.f_back
+    return False
+
+
+def forget_stale_retries() -> None:
+    """Drops a record that an inner Retry left for one around it, where none is around any more."""
+    ambient = current()
+    record = None if ambient is None else ambient.retries
+    if ambient is not None and record is not None and not record.owned and not inside_retry(own=2):
+        surround(ambient._replace(retries=None))

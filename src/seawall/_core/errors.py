@@ -1,0 +1,95 @@
+"""Every error that seawall raises.
+
+    SeawallError
+    ├── RejectedError                 the call was not run: seawall refused it
+    │   ├── CircuitOpenError          the dependency failed too often
+    │   ├── CircuitIsolatedError      an operator holds the circuit open
+    │   ├── BulkheadFullError         no slot, and no room or time to wait for one
+    │   ├── RateLimitedError          too many calls in too little time
+    │   └── DeadlineExceededError     no time was left to start (also a TimeoutError)
+    └── CallTimeoutError              the call ran and was cut short (also a TimeoutError)
+
+An exception of the protected function itself is never wrapped.
+"""
+
+from __future__ import annotations
+
+
+class SeawallError(Exception):
+    """The root of all errors raised by seawall."""
+
+
+class RejectedError(SeawallError):
+    """The call was not run; the dependency has not been asked.
+
+    Strategies treat it as neither success nor failure, and a `Retry` repeats it only where the class is listed.
+
+    Attributes:
+        name: the strategy that refused.
+        retry_after: seconds until a new try may be let through; None where that is not known.
+    """
+
+    reason = "rejected the call"
+
+    def __init__(self, name: str, retry_after: float | None = None) -> None:
+        self.name = name
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type[RejectedError], tuple[str, float | None]]:
+        return type(self), (self.name, self.retry_after)
+
+    def __str__(self) -> str:
+        hint = "" if self.retry_after is None else f"; try again in {self.retry_after:.3g} s"
+        return f"{self.name!r} {self.reason}{hint}"
+
+
+class CircuitOpenError(RejectedError):
+    """The circuit breaker is open, or half-open with every probe taken. The last failure is the `__cause__`."""
+
+    reason = "is open"
+
+
+class CircuitIsolatedError(RejectedError):
+    """The circuit breaker is held open by hand (`CircuitBreaker.isolate`)."""
+
+    reason = "is isolated by hand"
+
+
+class BulkheadFullError(RejectedError):
+    """No slot was free, and the queue was full or the wait too long."""
+
+    reason = "is full"
+
+
+class RateLimitedError(RejectedError):
+    """The rate is used up for now; `retry_after` says when the next call fits."""
+
+    reason = "is at its rate limit"
+
+
+class DeadlineExceededError(RejectedError, TimeoutError):
+    """The ambient deadline had passed, or would pass while waiting: the call was not started."""
+
+    reason = "was not started: the deadline has passed"
+
+
+class CallTimeoutError(SeawallError, TimeoutError):
+    """The call ran longer than it may and was cut short. Whether it took effect is unknown.
+
+    Attributes:
+        name: the strategy whose limit ended the call.
+        limit: that limit, in seconds.
+        by_deadline: True where an ambient deadline ended it, which says nothing about the dependency's health.
+    """
+
+    def __init__(self, name: str, limit: float, by_deadline: bool = False) -> None:
+        self.name = name
+        self.limit = limit
+        self.by_deadline = by_deadline
+
+    def __reduce__(self) -> tuple[type[CallTimeoutError], tuple[str, float, bool]]:
+        return type(self), (self.name, self.limit, self.by_deadline)
+
+    def __str__(self) -> str:
+        what = "the deadline left it" if self.by_deadline else "its limit is"
+        return f"{self.name!r} did not end in time: {what} {self.limit:.3g} s"

@@ -1,0 +1,220 @@
+"""What happened, as frozen records, and who is told.
+
+A listener is a plain function of one event. It is called inline, by the thread or task in which the thing happened,
+after every lock has been given back; it must not block. What it raises is logged once and goes no further.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+Refusal = TypeVar("Refusal", bound=BaseException)
+LOGGER = logging.getLogger("seawall")
+LOGGER.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a strategy did. `name` is the strategy's (for `CallEnded` the pipeline's)."""
+
+    level: ClassVar[int] = logging.INFO
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: {type(self).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Event):
+    """An attempt failed and another one follows after `delay` seconds. `result` is set where a result failed."""
+
+    attempt: int
+    delay: float
+    failure: BaseException | None
+    result: Any = None
+
+    def __str__(self) -> str:
+        reason = f"returned {self.result!r}" if self.failure is None else f"failed with {self.failure!r}"
+        return f"{self.name!r}: attempt {self.attempt} {reason}; next in {self.delay:.3g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStopped(Event):
+    """A failure that would have been retried is passed on.
+
+    `reason` is one of attempts, elapsed, deadline, budget, retry_after, nested, backoff.
+    """
+
+    level: ClassVar[int] = logging.WARNING
+    attempts: int
+    reason: str
+    elapsed: float
+    failure: BaseException | None
+    result: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: gave up after attempt {self.attempts} ({self.reason}) and {self.elapsed:.3g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(Event):
+    """A call succeeded after at least one retry."""
+
+    attempts: int
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: succeeded at attempt {self.attempts}"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged(Event):
+    """A circuit breaker changed its state. `open_for` is set when it opened."""
+
+    old: str
+    new: str
+    failure: BaseException | None = None
+    open_for: float | None = None
+
+    def __str__(self) -> str:
+        rest = "" if self.open_for is None else f" for {self.open_for:.3g} s after {self.failure!r}"
+        return f"{self.name!r}: circuit {self.old} -> {self.new}{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRejected(Event):
+    """A call was not let through. Made only while somebody listens."""
+
+    level: ClassVar[int] = logging.DEBUG
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class CallTimedOut(Event):
+    """A call was cut short at `limit` seconds."""
+
+    level: ClassVar[int] = logging.WARNING
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: cut short at its limit of {self.limit:.3g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOverran(Event):
+    """A call that cannot be cut short (sync) ended after its limit; its result was passed on."""
+
+    level: ClassVar[int] = logging.WARNING
+    limit: float
+    took: float
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: took {self.took:.3g} s, over its limit of {self.limit:.3g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack(Event):
+    """A fallback answered in place of the call."""
+
+    level: ClassVar[int] = logging.WARNING
+    served_by: str
+    failure: BaseException
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: {self.served_by} answered after {self.failure!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hedged(Event):
+    """Another attempt was started beside those in flight; `reason` is slow or failed."""
+
+    level: ClassVar[int] = logging.DEBUG
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRefused(Event):
+    """A retry or hedge was not made because its budget is used up."""
+
+    level: ClassVar[int] = logging.WARNING
+    budget: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded(Event):
+    """A call through a pipeline ended. Made only for listeners that ask for it, since it is every call.
+
+    `outcome` is success, failure, rejected or cancelled, judged by the exception that leaves the pipeline.
+    """
+
+    level: ClassVar[int] = logging.NOTSET
+    duration: float
+    outcome: str
+    error: BaseException | None
+
+
+Listener: TypeAlias = Callable[[Any], object]
+Wanted: TypeAlias = tuple[Listener, tuple[type[Event], ...]]
+
+EVERYWHERE: list[Wanted] = []
+"""Listeners to all strategies, kept in this one list so that its truth can be tested."""
+
+_faulty: set[int] = set()
+
+
+class Hub:
+    """A strategy's name, and those who listen to it."""
+
+    __slots__ = ("listeners", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.listeners: list[Wanted] = []
+
+    def tell(self, event: Event) -> None:
+        """Logs the event and tells those who listen. Never raises; must be called without a lock held."""
+        if event.level and LOGGER.isEnabledFor(event.level):
+            LOGGER.log(event.level, "%s", event, extra={"seawall_event": event})
+        for listener, types in (*self.listeners, *EVERYWHERE):
+            if isinstance(event, types):
+                try:
+                    listener(event)
+                except Exception:
+                    if id(listener) not in _faulty:
+                        _faulty.add(id(listener))
+                        LOGGER.exception("listener %r raised on %s; its further errors are not logged", listener, event)
+
+    def refuse(self, error: Refusal) -> Refusal:
+        """Tells of a rejection, where anybody listens, and returns it to be raised."""
+        if self.listeners or EVERYWHERE:
+            self.tell(CallRejected(self.name, error))
+        return error
+
+    def listen(self, listener: Listener, types: tuple[type[Event], ...]) -> Callable[[], None]:
+        """Adds a listener; returns the function that removes it."""
+        return add(self.listeners, listener, types)
+
+
+def add(listeners: list[Wanted], listener: Listener, types: tuple[type[Event], ...]) -> Callable[[], None]:
+    """Adds a listener to a list; returns the function that removes it again."""
+    entry = wanted(listener, types)
+    listeners.append(entry)
+
+    def remove() -> None:
+        if entry in listeners:
+            listeners.remove(entry)
+
+    return remove
+
+
+def wanted(listener: Listener, types: tuple[type[Event], ...]) -> Wanted:
+    """Pairs a listener with the events it asks for; none named: all of them except `CallEnded`."""
+    if not callable(listener):
+        raise TypeError(f"listener={listener!r} cannot be called; use a function of one event")
+    for kind in types:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise TypeError(f"{kind!r} is no event class; use classes such as CircuitChanged or Retried")
+    return listener, types or tuple(kind for kind in Event.__subclasses__() if kind is not CallEnded)

@@ -1,0 +1,242 @@
+"""The drivers that guards share: acquire, call, settle.
+
+Neighbouring guards in the recommended order (rate limit, bulkhead, breaker, time-out) share one frame, since a frame
+costs more than what a guard does in it. Each guard is a port here, None where the pipeline has none at this place.
+"""
+
+from __future__ import annotations
+
+from asyncio import current_task, get_running_loop
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from seawall._core.circuit import Circuit
+from seawall._core.limit import SyncLimit, TimeLimit
+from seawall._core.slots import Slots
+from seawall._core.stream import opened
+
+Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class Limiter(Protocol):
+    """What a rate limit offers: to wait for the call's turn, or to raise RateLimitedError."""
+
+    def turn(self) -> None: ...
+
+    async def aturn(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The guards that share a frame, outermost first."""
+
+    limiter: Limiter | None = None
+    slots: Slots | None = None
+    circuit: Circuit | None = None
+    limit: TimeLimit | None = None
+
+
+def guard_call(guards: Guards, inner: Call) -> Call:
+    """Links guards around a sync call."""
+    limiter, slots, circuit = guards.limiter, guards.slots, guards.circuit
+    free, waiting = (slots.free, slots.waiting) if slots is not None else (None, None)
+    if guards.limit is not None:
+        inner = _limited_call(guards.limit, inner)
+
+    def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if limiter is not None:
+            limiter.turn()
+        if slots is not None:
+            if waiting:
+                slots.queue()
+            else:
+                try:
+                    free.pop()
+                except IndexError:
+                    slots.queue()
+        try:
+            if circuit is None:
+                return inner(fn, args, kwargs)
+            permit = state if (state := circuit.state).quick else circuit.admit()
+            try:
+                result = inner(fn, args, kwargs)
+            except BaseException as error:
+                permit.failed(error)
+                raise
+            if permit is not state:
+                permit.succeeded(result)
+            elif state.counts_in_a_row:
+                state.failures = 0
+            else:
+                state.passed()
+            return result
+        finally:
+            if slots is not None:
+                free.append(None)
+                if waiting:
+                    slots.hand_over()
+
+    return call
+
+
+def _limited_call(limit: TimeLimit, inner: Call) -> Call:
+    def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with SyncLimit(limit):
+            return inner(fn, args, kwargs)
+
+    return call
+
+
+def guard_acall(guards: Guards, inner: Call) -> Call:
+    """Links guards around an async call."""
+    limiter, slots, circuit, limit = guards.limiter, guards.slots, guards.circuit, guards.limit
+    free, waiting = (slots.free, slots.waiting) if slots is not None else (None, None)
+
+    async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if limiter is not None:
+            await limiter.aturn()
+        if slots is not None:
+            if waiting:
+                await slots.aqueue()
+            else:
+                try:
+                    free.pop()
+                except IndexError:
+                    await slots.aqueue()
+        try:
+            if circuit is not None:
+                permit = state if (state := circuit.state).quick else circuit.admit()
+            try:
+                if limit is None:
+                    result = await inner(fn, args, kwargs)
+                else:
+                    loop = get_running_loop()
+                    lane = lanes.last
+                    if lane is None or lane.loop() is not loop:
+                        lane = lanes.of(loop)
+                    until = lane.until
+                    task = current_task(loop)
+                    end = clock.now() + seconds
+                    if until.setdefault(task, end) is not end:
+                        result = await inner(fn, args, kwargs)  # this very time-out is around us: it ends first
+                    else:
+                        if not lane.armed:
+                            lane.arm(seconds)
+                        cancelling = task.cancelling()
+                        try:
+                            result = await inner(fn, args, kwargs)
+                        except BaseException as error:
+                            if until.pop(task, None) is None:
+                                timeout = limit.end(task, cancelling, error)
+                                if timeout is not None:
+                                    raise timeout from error
+                            raise
+                        if until.pop(task, None) is None:
+                            limit.end(task, cancelling, None)
+            except BaseException as error:
+                if circuit is not None:
+                    permit.failed(error)
+                raise
+            if circuit is not None:
+                if permit is not state:
+                    permit.succeeded(result)
+                elif state.counts_in_a_row:
+                    state.failures = 0
+                else:
+                    state.passed()
+            return result
+        finally:
+            if slots is not None:
+                free.append(None)
+                if waiting:
+                    slots.hand_over()
+
+    if limit is not None:
+        lanes, clock, seconds = limit.lanes, limit.clock, limit.seconds
+    return call
+
+
+def guard_stream(guards: Guards, inner: Call) -> Call:
+    """Links guards around a generator. A slot is held until the stream is closed; the time limit is the caller's."""
+    limiter, slots, circuit = guards.limiter, guards.slots, guards.circuit
+
+    def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        if limiter is not None:
+            limiter.turn()
+        if slots is not None:
+            slots.take()
+        try:
+            with StreamPermit(circuit) as watch:
+                items = open_stream(fn, args, kwargs)
+                watch.begun = True
+                return (yield from items.resume(around))
+        finally:
+            if slots is not None:
+                slots.give()
+
+    limit = guards.limit
+    around = nullcontext if limit is None else lambda: SyncLimit(limit)
+    open_stream = opened(inner, around)
+    return stream
+
+
+class StreamPermit:
+    """A breaker's permit for a whole stream: a consumer that stops after an item has had its answer."""
+
+    __slots__ = ("_permit", "begun")
+
+    def __init__(self, circuit: Circuit | None) -> None:
+        self._permit = None if circuit is None else circuit.admit()
+        self.begun = False
+
+    def __enter__(self) -> StreamPermit:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._permit is None:
+            return
+        if error is None or (isinstance(error, GeneratorExit) and self.begun):
+            self._permit.success()
+        else:
+            self._permit.failed(error)
+
+
+def guard_astream(guards: Guards, inner: Call) -> Call:
+    """Links guards around an async generator. The time limit holds for each item, only while the producer runs."""
+    limiter, slots, circuit, limit = guards.limiter, guards.slots, guards.circuit, guards.limit
+
+    async def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        if limiter is not None:
+            await limiter.aturn()
+        if slots is not None:
+            await slots.atake()
+        try:
+            with StreamPermit(circuit) as watch:
+                async with aclosing(inner(fn, args, kwargs)) as items:
+                    next_item = items.__anext__ if limit is None else limited(limit, items)
+                    while True:
+                        try:
+                            item = await next_item()
+                        except StopAsyncIteration:
+                            return
+                        watch.begun = True
+                        yield item
+        finally:
+            if slots is not None:
+                slots.give()
+
+    return stream
+
+
+def limited(limit: TimeLimit, items: AsyncGenerator[Any, None]) -> Callable[[], Awaitable[Any]]:
+    """Returns a function that awaits the next item, within the limit."""
+    step = guard_acall(Guards(limit=limit), lambda fn, args, kwargs: fn())
+    return lambda: step(items.__anext__, (), {})
+
+
+def link_guards(kind: str, guards: Guards, inner: Call) -> Call:
+    """Links guards around a call of any kind."""
+    link = {"call": guard_call, "acall": guard_acall, "stream": guard_stream, "astream": guard_astream}[kind]
+    return link(guards, inner)

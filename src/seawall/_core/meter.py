@@ -1,0 +1,64 @@
+"""The outermost link of a pipeline that somebody meters: makes a `CallEnded` for every call. Otherwise it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+from seawall._core.clock import Clock, DefaultClock
+from seawall._core.events import CallEnded, Hub
+from seawall._core.outcome import label
+
+Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def meter(kind: str, hub: Hub, clock: Clock | DefaultClock, inner: Call) -> Call:
+    """Links a meter around a chain of any kind."""
+
+    def ended(start: float, error: BaseException | None) -> None:
+        hub.tell(CallEnded(hub.name, clock.now() - start, label(error), error))
+
+    def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        start = clock.now()
+        try:
+            result = inner(fn, args, kwargs)
+        except BaseException as error:
+            ended(start, error)
+            raise
+        ended(start, None)
+        return result
+
+    async def acall(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        start = clock.now()
+        try:
+            result = await inner(fn, args, kwargs)
+        except BaseException as error:
+            ended(start, error)
+            raise
+        ended(start, None)
+        return result
+
+    def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        start = clock.now()
+        try:
+            result = yield from inner(fn, args, kwargs)
+        except BaseException as error:
+            ended(start, error)
+            raise
+        ended(start, None)
+        return result
+
+    async def astream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        start = clock.now()
+        try:
+            async with aclosing(inner(fn, args, kwargs)) as items:
+                async for item in items:
+                    yield item
+        except BaseException as error:
+            ended(start, error)
+            raise
+        ended(start, None)
+
+    links: dict[str, Call] = {"call": call, "acall": acall, "stream": stream, "astream": astream}
+    return links[kind]

@@ -1,0 +1,50 @@
+"""The names of what is alive: pipelines and named strategies, held weakly. Nothing is shared by name."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from typing import Any, Final
+
+
+class SeawallWarning(UserWarning):
+    """Something that works but will hardly be meant: a name used twice, or a finding of a pipeline's linter."""
+
+
+def check_name(name: object) -> None:
+    """Raises TypeError for what is no name."""
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name={name!r} is no name; use a text such as 'rates'")
+
+
+class Names:
+    """Listed name -> object. A second object of an equal name is listed as `name#2`, with a warning."""
+
+    def __init__(self) -> None:
+        self._listed: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def register(self, name: str, thing: Any) -> str:
+        """Lists `thing`; returns the name under which it is listed."""
+        with self._lock:
+            listed, number = name, 1
+            while self._listed.get(listed) is not None:
+                number += 1
+                listed = f"{name}#{number}"
+            self._listed[listed] = thing
+        if number > 1:
+            warnings.warn(
+                f"the name {name!r} is in use already; this one is listed as {listed!r} and shares no state with it",
+                SeawallWarning,
+                stacklevel=4,
+            )
+        return listed
+
+    def listed(self) -> dict[str, Any]:
+        """Returns what is alive, by listed name."""
+        with self._lock:
+            return dict(self._listed)
+
+
+NAMES: Final = Names()

@@ -1,0 +1,110 @@
+"""What every strategy has: a name, a clock, listeners, and a use of its own outside any pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from seawall._core.chain import Call, Chain, Kind, decorate, name_of
+from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
+from seawall._core.events import Event, Hub, Listener
+from seawall._core.guard import Guards, link_guards
+from seawall._core.names import NAMES, check_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Strategy:
+    """One protective behaviour. Every strategy alone is a decorator; a `Pipeline` links several.
+
+    Args:
+        name: shown in errors, events and snapshots; default: that of the pipeline, or of the decorated function.
+        clock: where time comes from; default: the system's monotonic clock.
+    """
+
+    word: ClassVar[str]
+    """What this kind of strategy is called in names: retry, breaker, ..."""
+
+    def __init__(self, name: str | None, clock: Clock | None) -> None:
+        if name is not None:
+            check_name(name)
+        self.hub = Hub(name or self.word)
+        self.named = False
+        if name is not None:
+            self.call_it(name)
+        self.clock: Clock | DefaultClock = clock or DEFAULT_CLOCK
+        self._chain: Chain | None = None
+
+    @property
+    def name(self) -> str:
+        """What this strategy is called."""
+        return self.hub.name
+
+    def call_it(self, name: str) -> None:
+        """Gives a name to a strategy that has none yet."""
+        if not self.named:
+            self.named = True
+            self.hub.name = name
+            NAMES.register(name, self)
+
+    def listen(self, listener: Listener, *types: type[Event]) -> Callable[[], None]:
+        """Tells `listener` of this strategy's events, of the given types or of all. Returns the function that stops it.
+
+        The listener is called inline and must not block; what it raises is logged once.
+        """
+        return self.hub.listen(listener, types)
+
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
+        """Returns `fn` protected by this strategy alone; async functions and generators stay what they are."""
+        self.call_it(name_of(fn))
+        return decorate(self.chain(), fn)  # type: ignore[no-any-return]
+
+    def chain(self) -> Chain:
+        """Returns the chain that holds this strategy alone."""
+        if self._chain is None:
+            self._chain = Chain(self.name, (self,), join)
+        return self._chain
+
+    def settings(self) -> dict[str, object]:
+        """Returns the strategy's figures, for people."""
+        raise NotImplementedError
+
+    def adopt(self, old: Strategy) -> bool:
+        """Goes on with the state of `old`, where it is of the same kind. True where there was state to take over."""
+        return False
+
+
+class Layer(Strategy):
+    """A strategy with a frame of its own."""
+
+    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+        """Returns this strategy's layer around `inner`. Raises TypeError for a kind of call that it cannot serve."""
+        raise NotImplementedError
+
+
+class Guard(Strategy):
+    """A strategy that acquires before the call and settles after it. Neighbours share a frame."""
+
+    rank: ClassVar[int]
+    """The place in the shared frame, from the outside."""
+
+    def port(self, guards: Guards) -> Guards:
+        """Returns `guards` with this strategy's port in its place."""
+        raise NotImplementedError
+
+
+def join(strategies: tuple[Any, ...], kind: Kind, leaf: Call, watchful: bool) -> Call:
+    """Links strategies, outermost first, around a leaf."""
+    inner = leaf
+    rest = list(strategies)
+    while rest:
+        if isinstance(rest[-1], Guard):
+            guards, last = Guards(), 99
+            while rest and isinstance(rest[-1], Guard) and rest[-1].rank < last:
+                guard = rest.pop()
+                guards, last = guard.port(guards), guard.rank
+            inner = link_guards(kind, guards, inner)
+        else:
+            inner = rest.pop().link(kind, inner, watchful)
+    return inner

@@ -1,0 +1,1 @@
+"""Pipelines: strategies linked once, in the order in which they are listed."""

@@ -1,0 +1,1 @@
+"""The strategies: siblings that know the core and not one another."""

@@ -1,0 +1,198 @@
+"""Retry: try again after failures that may pass, for a bounded number of times and a bounded time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from seawall._core import arguments
+from seawall._core.arguments import Matcher, Rng, Seconds
+from seawall._core.backoff import Backoff
+from seawall._core.budget import RetryBudget
+from seawall._core.chain import Call, Kind
+from seawall._core.clock import Clock, refuse_to_block
+from seawall._core.context import RETRY_CODE, forget_stale_retries
+from seawall._core.outcome import retriable
+from seawall._core.retry_run import Attempts, Run
+from seawall._core.strategy import Layer
+from seawall._core.stream import aopened, opened, opened_astream, opened_stream
+
+FULL_JITTER: Final = Backoff.exponential(0.2, cap=10, jitter="full")
+
+
+class Retry(Layer):
+    """Repeats a call that failed in a way that may pass.
+
+    Guarantees: at most `max_attempts` calls, none of them started later than `max_elapsed` seconds after the first or
+    after the ambient deadline. When it gives up, the last failure itself is raised, with a note of the attempts; with
+    `on_result`, the last result is returned. Cancellation is never retried, nor is anything that is not an `Exception`.
+    Below another Retry, one Retry spends at most `max_attempts - 1` retries per call of the outermost, however often it
+    is entered: nested retries add, they do not multiply.
+
+    On a generator the opening is retried: nothing is repeated after the first item.
+
+    Args:
+        on: the failures to retry: a class, a tuple of classes, or a predicate; no default, since only you know what is
+            safe to repeat. A `RejectedError` is retried only where its class is listed.
+        on_result: says of a result whether it is a failure; default: none is. Not asked for streams and loops.
+        max_attempts: calls in all, the first included; default 3.
+        backoff: the delays: a `Backoff`, seconds, or a function of the retry's number (from 1); default: exponential
+            from 0.2 s, at most 10 s, with full jitter.
+        max_elapsed: seconds for all attempts and delays together; None for no bound; default 30.
+        budget: a `RetryBudget`, asked before sleeping.
+        retry_after: whether a failure's own `retry_after` (seconds, timedelta or header text) is the least delay;
+            default True.
+        max_retry_after: the longest such hint to honour, in seconds; a longer one ends the retrying; default 30.
+        name, clock: see `Strategy`.
+        rng: the source of jitter; default `random.random`.
+    """
+
+    word = "retry"
+
+    def __init__(
+        self,
+        *,
+        on: Matcher,
+        on_result: Callable[[Any], bool] | None = None,
+        max_attempts: int = 3,
+        backoff: Backoff | Seconds | Callable[[int], float] = FULL_JITTER,
+        max_elapsed: Seconds | None = 30.0,
+        budget: RetryBudget | None = None,
+        retry_after: bool = True,
+        max_retry_after: Seconds = 30.0,
+        name: str | None = None,
+        clock: Clock | None = None,
+        rng: Rng | random.Random = random.random,
+    ) -> None:
+        super().__init__(name, clock)
+        self.on = arguments.matcher("on", on)
+        self.on_result = None if on_result is None else arguments.function("on_result", on_result, "a predicate")
+        self.max_attempts = arguments.whole("max_attempts", max_attempts, least=1)
+        self.backoff = _backoff(backoff)
+        self.max_elapsed = None if max_elapsed is None else arguments.seconds("max_elapsed", max_elapsed)
+        if budget is not None and not isinstance(budget, RetryBudget):
+            raise TypeError(f"budget={budget!r} is no budget; use RetryBudget(rate=0.2, min_concurrent=3)")
+        self.budget = budget
+        self.retry_after = retry_after
+        self.max_retry_after = arguments.seconds("max_retry_after", max_retry_after, infinite=True)
+        self.rng = arguments.rng("rng", rng)
+        self.handles = retriable(on)
+
+    def settings(self) -> dict[str, object]:
+        return {
+            "on": self.on,
+            "max_attempts": self.max_attempts,
+            "backoff": self.backoff,
+            "max_elapsed": self.max_elapsed,
+            "budget": self.budget,
+        }
+
+    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+        match kind:
+            case "call":
+                return self._link_call(inner, self.on_result, watchful)
+            case "acall":
+                return self._link_acall(inner, self.on_result, watchful)
+            case "stream":
+                return opened_stream(self._link_call(opened(inner), None, watchful))
+            case "astream":
+                return opened_astream(self._link_acall(aopened(inner), None, watchful))
+
+    def attempts(self) -> Attempts:
+        """Returns a loop over attempts: `for attempt in retry.attempts(): with attempt: ...`, or with `async for`."""
+        return Attempts(self)
+
+    def _link_call(self, inner: Call, bad: Callable[[Any], bool] | None, watchful: bool) -> Call:
+        clock, handles, budget = self.clock, self.handles, self.budget
+
+        def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if watchful:
+                forget_stale_retries()
+            start = clock.now()
+            try:
+                result = inner(fn, args, kwargs)
+            except Exception as error:
+                if not handles(error):
+                    raise
+                run = Run(self, start, error)
+            else:
+                if bad is None or not bad(result):
+                    return result
+                run = Run(self, start, None, result)
+            return again(run, fn, args, kwargs)
+
+        def again(run: Run, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            with run:
+                while (delay := run.next_delay()) is not None:
+                    if delay:
+                        refuse_to_block(f"{self.name!r}")
+                        clock.sleep(delay)
+                    with run.attempt():
+                        result = inner(fn, args, kwargs)
+                        if bad is None or not bad(result):
+                            return run.succeed(result)
+                        run.fail(None, result)
+                return run.give_up()
+
+        def counted(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            assert budget is not None
+            budget.enter()
+            try:
+                return call(fn, args, kwargs)
+            finally:
+                budget.leave()
+
+        RETRY_CODE.add(call.__code__)
+        return call if budget is None else counted
+
+    def _link_acall(self, inner: Call, bad: Callable[[Any], bool] | None, watchful: bool) -> Call:
+        clock, handles, budget = self.clock, self.handles, self.budget
+
+        async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if watchful:
+                forget_stale_retries()
+            start = clock.now()
+            try:
+                result = await inner(fn, args, kwargs)
+            except Exception as error:
+                if not handles(error):
+                    raise
+                run = Run(self, start, error)
+            else:
+                if bad is None or not bad(result):
+                    return result
+                run = Run(self, start, None, result)
+            return await again(run, fn, args, kwargs)
+
+        async def again(run: Run, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            with run:
+                while (delay := run.next_delay()) is not None:
+                    await clock.asleep(delay)
+                    with run.attempt():
+                        result = await inner(fn, args, kwargs)
+                        if bad is None or not bad(result):
+                            return run.succeed(result)
+                        run.fail(None, result)
+                return run.give_up()
+
+        async def counted(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            assert budget is not None
+            budget.enter()
+            try:
+                return await call(fn, args, kwargs)
+            finally:
+                budget.leave()
+
+        RETRY_CODE.add(call.__code__)
+        return call if budget is None else counted
+
+
+def _backoff(value: Backoff | Seconds | Callable[[int], float]) -> Backoff | Callable[[int], float]:
+    if isinstance(value, Backoff):
+        return value
+    if isinstance(value, int | float | timedelta):
+        return Backoff.fixed(arguments.seconds("backoff", value, zero=True))
+    wanted = "Backoff.exponential(...), a number of seconds, or a function of the retry's number"
+    return arguments.function("backoff", value, wanted)  # type: ignore[no-any-return]

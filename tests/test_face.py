@@ -1,0 +1,31 @@
+"""The public names, pinned: a change here is a change of the product and needs a line in the changelog."""
+
+import importlib
+
+import pytest
+
+FACE = {
+    "seawall": """
+        Backoff BudgetRefused Bulkhead BulkheadFullError CallEnded CallOverran CallRejected CallTimedOut CallTimeoutError
+        CircuitBreaker CircuitChanged CircuitIsolatedError CircuitOpenError Clock DeadlineExceededError Event Explanation
+        Fallback FellBack Finding Hedge Hedged Outcome Pipeline RateLimit RateLimitedError Recovered RejectedError Retried
+        Retry RetryBudget RetryStopped SeawallError SeawallWarning Strategy Timeout WorkerPool deadline listen remaining
+        snapshot
+    """,
+    "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
+}
+
+
+@pytest.mark.parametrize("package", FACE)
+def test_the_public_names_are_these(package: str) -> None:
+    """`__all__` is sorted as written, holds exactly the names above, and each of them exists."""
+    module = importlib.import_module(package)
+    assert FACE[package].split() == module.__all__
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("package", FACE)
+def test_every_public_name_says_what_it_is(package: str) -> None:
+    """Each public class and function has a docstring of its own."""
+    module = importlib.import_module(package)
+    assert [] == [name for name in module.__all__ if not getattr(module, name).__doc__]
