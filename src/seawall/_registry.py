@@ -11,7 +11,8 @@ from seawall._core.names import NAMES
 
 def snapshot() -> dict[str, Any]:
     """Returns what each pipeline and named strategy says of itself now, by listed name. Looking changes nothing."""
-    return {name: thing.snapshot() for name, thing in sorted(NAMES.listed().items()) if hasattr(thing, "snapshot")}
+    snapshots = {name: thing.snapshot() for name, thing in sorted(NAMES.listed().items())}
+    return {name: state for name, state in snapshots.items() if state is not None}
 
 
 def listen(listener: Listener, *types: type[Event]) -> Callable[[], None]:

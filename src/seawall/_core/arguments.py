@@ -77,7 +77,8 @@ def matcher(argument: str, value: Matcher) -> Matcher:
         if not issubclass(value, BaseException):
             raise TypeError(f"{argument}={value!r} is no exception class; use {wanted}")
         return value
-    return function(argument, value, wanted)
+    function(argument, value, wanted)
+    return value
 
 
 def function(argument: str, value: Any, wanted: str) -> Any:

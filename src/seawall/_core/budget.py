@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from seawall._core import arguments
 
@@ -26,7 +28,7 @@ class RetryBudget:
         self.min_concurrent = arguments.whole("min_concurrent", min_concurrent, least=0)
         self.name = name
         self._calls: deque[None] = deque()  # append, pop and len are atomic: no lock on the way of a plain call
-        self._retries = 0
+        self._retries: deque[None] = deque()  # given back without the lock, since a finalizer may do it
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -40,7 +42,7 @@ class RetryBudget:
     @property
     def retries(self) -> int:
         """Retries and hedges in flight."""
-        return self._retries
+        return len(self._retries)
 
     def enter(self) -> None:
         """Counts a call in."""
@@ -53,12 +55,40 @@ class RetryBudget:
     def try_acquire(self) -> bool:
         """Takes the right to one retry; give it back with `release` when the retry has ended."""
         with self._lock:
-            if self._retries + 1 > max(self.min_concurrent, self.rate * len(self._calls)):
+            if len(self._retries) + 1 > max(self.min_concurrent, self.rate * len(self._calls)):
                 return False
-            self._retries += 1
+            self._retries.append(None)
             return True
 
     def release(self) -> None:
         """Gives the right to a retry back."""
-        with self._lock:
-            self._retries -= 1
+        self._retries.pop()
+
+
+Call = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def counted_call(budget: RetryBudget, inner: Call) -> Call:
+    """A layer that counts sync calls in and out."""
+
+    def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        budget.enter()
+        try:
+            return inner(fn, args, kwargs)
+        finally:
+            budget.leave()
+
+    return call
+
+
+def counted_acall(budget: RetryBudget, inner: Call) -> Call:
+    """A layer that counts async calls in and out."""
+
+    async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        budget.enter()
+        try:
+            return await inner(fn, args, kwargs)
+        finally:
+            budget.leave()
+
+    return call

@@ -32,6 +32,7 @@ class Linkable(Protocol):
 
     def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
         """Returns the strategy's layer around `inner`; raises TypeError for a kind that it cannot serve."""
+        ...
 
 
 Joiner: TypeAlias = Callable[[Sequence[Any], Kind, Call, bool], Call]

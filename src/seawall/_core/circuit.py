@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.errors import CircuitIsolatedError, CircuitOpenError
@@ -53,11 +53,6 @@ class Rules:
         """Whether a call needs no permit of its own: neither its result nor its duration is judged."""
         return self.bad_result is None and self.slow_after is None
 
-    @property
-    def counts_in_a_row(self) -> bool:
-        """Whether failures in a row are counted: then a success needs no more than a store, and no lock."""
-        return self.window is None and self.window_calls is None
-
     def new_window(self) -> CountWindow | TimeWindow | None:
         if self.window is not None:
             return TimeWindow(self.window)
@@ -80,15 +75,30 @@ class Rules:
         return by_failure or (self.slow_rate is not None and slow >= self.slow_rate * total)
 
 
+class Pass(Protocol):
+    """What a driver holds during a call. Where `in_a_row`, success is the store `failures = 0` and nothing else."""
+
+    in_a_row: bool
+    failures: int
+
+    def failed(self, error: BaseException) -> None:
+        """The call ended with an exception."""
+
+    def succeeded(self, result: object) -> None:
+        """The call returned."""
+
+
 class CallPermit:
     """The right to one call, tied to the state that gave it. The first end counts; later ones do nothing."""
 
-    __slots__ = ("_circuit", "_state", "start")
+    __slots__ = ("_circuit", "_state", "failures", "in_a_row", "start")
 
     def __init__(self, circuit: Circuit, state: State, start: float) -> None:
         self._circuit = circuit
         self._state: State | None = state
         self.start = start
+        self.in_a_row = False
+        self.failures = 0
 
     def success(self) -> None:
         """The dependency answered."""
@@ -120,20 +130,20 @@ class CallPermit:
 class Closed:
     """Calls pass and are counted. Where exceptions alone decide, the state is itself the permit of all its calls."""
 
-    __slots__ = ("_circuit", "counts_in_a_row", "failures", "quick", "window", "word")
+    __slots__ = ("_circuit", "failures", "in_a_row", "permit", "window", "word")
 
     def __init__(self, circuit: Circuit, word: str = CLOSED) -> None:
         self._circuit = circuit
         self.word = word
-        self.quick = circuit.rules.quick
-        self.counts_in_a_row = circuit.rules.counts_in_a_row
         self.failures = 0
         self.window = circuit.rules.new_window()
+        self.in_a_row = self.window is None
+        self.permit: Pass | None = self if circuit.rules.quick else None
 
     def failed(self, error: BaseException) -> None:
         self._circuit.settle(self, None, self._circuit.rules.judge(error), error)
 
-    def passed(self) -> None:
+    def succeeded(self, result: object) -> None:
         """A call succeeded. The short way through `Circuit.settle`, since it is what nearly every call does."""
         circuit = self._circuit
         if self.window is None:
@@ -172,7 +182,7 @@ class Open:
 
     __slots__ = ("_circuit", "attempt", "error", "exact", "until")
     word = OPEN
-    quick = False
+    permit: ClassVar[None] = None
 
     def __init__(self, circuit: Circuit, attempt: int, error: BaseException | None) -> None:
         self._circuit = circuit
@@ -192,7 +202,7 @@ class HalfOpen:
 
     __slots__ = ("_bad", "_circuit", "_good", "_issued", "_running", "_slow", "error", "opened")
     word = HALF_OPEN
-    quick = False
+    permit: ClassVar[None] = None
 
     def __init__(self, circuit: Circuit, opened: Open) -> None:
         self._circuit = circuit
@@ -241,21 +251,24 @@ class Isolated:
 
     __slots__ = ()
     word = ISOLATED
-    quick = False
+    permit: ClassVar[None] = None
 
 
 class Disabled:
     """Every call passes and none is counted."""
 
-    __slots__ = ()
+    __slots__ = ("failures", "in_a_row", "permit")
     word = DISABLED
-    quick = True
-    counts_in_a_row = False
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.in_a_row = False
+        self.permit: Pass | None = self
 
     def failed(self, error: BaseException) -> None:
         """Nothing is counted."""
 
-    def passed(self) -> None:
+    def succeeded(self, result: object) -> None:
         """Nothing is counted."""
 
 

@@ -16,7 +16,7 @@ _passed: dict[str, int] = {}
 
 
 def point(name: str) -> None:
-    """Marks a place. Costs one truth test, unless the environment asks otherwise when the process starts:
+    """Marks a place. Costs one truth test, unless the environment asked otherwise when the process started.
 
     `SEAWALL_CRASH_AT=name:count` kills the process (SIGKILL) when it passes this point for the count-th time;
     `SEAWALL_CRASH_RECORD=file` appends the name of every point passed to a file.

@@ -7,16 +7,19 @@ costs more than what a guard does in it. Each guard is a port here, None where t
 from __future__ import annotations
 
 from asyncio import current_task, get_running_loop
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from seawall._core.circuit import Circuit
+from seawall._core.leaf import plain
 from seawall._core.limit import SyncLimit, TimeLimit
 from seawall._core.slots import Slots
 from seawall._core.stream import opened
 
+_NO_SLOTS: Final[tuple[deque[None], deque[Any]]] = deque(), deque()
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -41,9 +44,11 @@ class Guards:
 def guard_call(guards: Guards, inner: Call) -> Call:
     """Links guards around a sync call."""
     limiter, slots, circuit = guards.limiter, guards.slots, guards.circuit
-    free, waiting = (slots.free, slots.waiting) if slots is not None else (None, None)
+    free, waiting = (slots.free, slots.waiting) if slots is not None else _NO_SLOTS
     if guards.limit is not None:
         inner = _limited_call(guards.limit, inner)
+
+    direct = inner is plain  # the function itself comes next: a frame less
 
     def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if limiter is not None:
@@ -58,19 +63,17 @@ def guard_call(guards: Guards, inner: Call) -> Call:
                     slots.queue()
         try:
             if circuit is None:
-                return inner(fn, args, kwargs)
-            permit = state if (state := circuit.state).quick else circuit.admit()
+                return fn(*args, **kwargs) if direct else inner(fn, args, kwargs)
+            permit = circuit.state.permit or circuit.admit()
             try:
-                result = inner(fn, args, kwargs)
+                result = fn(*args, **kwargs) if direct else inner(fn, args, kwargs)
             except BaseException as error:
                 permit.failed(error)
                 raise
-            if permit is not state:
-                permit.succeeded(result)
-            elif state.counts_in_a_row:
-                state.failures = 0
+            if permit.in_a_row:
+                permit.failures = 0
             else:
-                state.passed()
+                permit.succeeded(result)
             return result
         finally:
             if slots is not None:
@@ -92,7 +95,9 @@ def _limited_call(limit: TimeLimit, inner: Call) -> Call:
 def guard_acall(guards: Guards, inner: Call) -> Call:
     """Links guards around an async call."""
     limiter, slots, circuit, limit = guards.limiter, guards.slots, guards.circuit, guards.limit
-    free, waiting = (slots.free, slots.waiting) if slots is not None else (None, None)
+    free, waiting = (slots.free, slots.waiting) if slots is not None else _NO_SLOTS
+
+    direct = inner is plain  # the function itself comes next: a call less
 
     async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if limiter is not None:
@@ -106,11 +111,10 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                 except IndexError:
                     await slots.aqueue()
         try:
-            if circuit is not None:
-                permit = state if (state := circuit.state).quick else circuit.admit()
+            permit = None if circuit is None else circuit.state.permit or circuit.admit()
             try:
                 if limit is None:
-                    result = await inner(fn, args, kwargs)
+                    result = await (fn(*args, **kwargs) if direct else inner(fn, args, kwargs))
                 else:
                     loop = get_running_loop()
                     lane = lanes.last
@@ -118,6 +122,8 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                         lane = lanes.of(loop)
                     until = lane.until
                     task = current_task(loop)
+                    if task is None:
+                        raise RuntimeError("a time-out needs a task to cancel; run the call in one")
                     end = clock.now() + seconds
                     if until.setdefault(task, end) is not end:
                         result = await inner(fn, args, kwargs)  # this very time-out is around us: it ends first
@@ -126,7 +132,7 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                             lane.arm(seconds)
                         cancelling = task.cancelling()
                         try:
-                            result = await inner(fn, args, kwargs)
+                            result = await (fn(*args, **kwargs) if direct else inner(fn, args, kwargs))
                         except BaseException as error:
                             if until.pop(task, None) is None:
                                 timeout = limit.end(task, cancelling, error)
@@ -136,16 +142,14 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                         if until.pop(task, None) is None:
                             limit.end(task, cancelling, None)
             except BaseException as error:
-                if circuit is not None:
+                if permit is not None:
                     permit.failed(error)
                 raise
-            if circuit is not None:
-                if permit is not state:
-                    permit.succeeded(result)
-                elif state.counts_in_a_row:
-                    state.failures = 0
+            if permit is not None:
+                if permit.in_a_row:
+                    permit.failures = 0
                 else:
-                    state.passed()
+                    permit.succeeded(result)
             return result
         finally:
             if slots is not None:

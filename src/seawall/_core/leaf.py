@@ -1,7 +1,7 @@
 """The innermost link: the call of the protected function itself.
 
-The watchful leaves hold a call to the deadline around it and count it for whoever traces it. A trace is of one pipeline's
-call, so it is hidden from pipelines further in.
+The watchful leaves hold a call to the deadline around it and count it for whoever traces it. A trace is of one
+pipeline's call, so it is hidden from pipelines further in.
 """
 
 from __future__ import annotations

@@ -1,23 +1,28 @@
-"""The outermost link of a pipeline that somebody meters: makes a `CallEnded` for every call. Otherwise it is left out."""
+"""The outermost link of a pipeline that somebody meters: makes a `CallEnded` for every call."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from seawall._core.clock import Clock, DefaultClock
-from seawall._core.events import CallEnded, Hub
+from seawall._core.events import CallEnded, Listener, log_fault
 from seawall._core.outcome import label
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def meter(kind: str, hub: Hub, clock: Clock | DefaultClock, inner: Call) -> Call:
-    """Links a meter around a chain of any kind."""
+def meter(kind: str, name: str, listeners: Sequence[Listener], clock: Clock | DefaultClock, inner: Call) -> Call:
+    """Links a meter around a chain of any kind, for listeners that are known now."""
 
     def ended(start: float, error: BaseException | None) -> None:
-        hub.tell(CallEnded(hub.name, clock.now() - start, label(error), error))
+        event = CallEnded(name, clock.now() - start, "success" if error is None else label(error), error)
+        for listener in listeners:
+            try:
+                listener(event)
+            except Exception:
+                log_fault(listener, event)
 
     def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         start = clock.now()

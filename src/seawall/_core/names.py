@@ -41,6 +41,12 @@ class Names:
             )
         return listed
 
+    def hand_over(self, old: Any, new: Any) -> None:
+        """Lists `new` in the place of `old`."""
+        with self._lock:
+            for listed in [listed for listed, thing in self._listed.items() if thing is old]:
+                self._listed[listed] = new
+
     def listed(self) -> dict[str, Any]:
         """Returns what is alive, by listed name."""
         with self._lock:

@@ -78,10 +78,8 @@ def retriable(on: Matcher) -> Callable[[BaseException], bool]:
     return handles
 
 
-def label(error: BaseException | None) -> str:
-    """Names the outcome of a whole call, for events."""
-    if error is None:
-        return "success"
+def label(error: BaseException) -> str:
+    """Names how a whole call ended that raised, for events."""
     if isinstance(error, RejectedError):
         return "rejected"
     return "failure" if isinstance(error, Exception) else "cancelled"

@@ -2,8 +2,8 @@
 
 A free slot is an entry in a deque: taking one is a single atomic `pop`, giving it back an atomic `append`, and neither
 waits for anything. That matters beyond speed: a finalizer may give a slot back at any moment, also in the middle of
-this file, on the thread that holds the lock. Whoever finds the lock taken leaves the rest to its holder, who looks again
-after giving it back.
+this file, on the thread that holds the lock. Whoever finds the lock taken leaves the rest to its holder, who looks
+again after giving it back.
 """
 
 from __future__ import annotations
@@ -19,29 +19,51 @@ from seawall._core.errors import BulkheadFullError, DeadlineExceededError
 from seawall._core.events import Hub
 
 
-class _ThreadWaiter:
+class _Turn:
+    """A waiter's one turn: whoever takes it first, the one that wakes it or the waiter that leaves, has it."""
+
+    __slots__ = ("_turn",)
+
+    def __init__(self) -> None:
+        self._turn: deque[None] = deque([None])
+
+    def take(self) -> bool:
+        try:
+            self._turn.pop()
+        except IndexError:
+            return False
+        return True
+
+
+class _ThreadWaiter(_Turn):
     """A queued thread."""
 
     __slots__ = ("event",)
 
     def __init__(self) -> None:
+        super().__init__()
         self.event = threading.Event()
 
     def wake(self) -> bool:
-        self.event.set()
-        return True
+        woken = self.take()
+        if woken:
+            self.event.set()
+        return woken
 
 
-class _TaskWaiter:
+class _TaskWaiter(_Turn):
     """A queued task."""
 
     __slots__ = ("future", "loop")
 
     def __init__(self) -> None:
+        super().__init__()
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[bool] = self.loop.create_future()
 
     def wake(self) -> bool:
+        if not self.take():
+            return False
         try:
             if self.loop is asyncio._get_running_loop():
                 self.answer(True)
@@ -111,16 +133,18 @@ class Slots:
 
     def _match(self) -> _Waiter | None:
         """Takes one slot for the oldest waiter. Called with the lock."""
-        if not self.waiting:
-            return None
         try:
             self.free.pop()
         except IndexError:
             return None
-        return self.waiting.popleft()
+        try:
+            return self.waiting.popleft()
+        except IndexError:  # the last one has just left, which needs no lock
+            self.free.append(None)
+            return None
 
     def take(self) -> None:
-        """Takes a slot, waiting in this thread where that is allowed. Raises BulkheadFullError, DeadlineExceededError."""
+        """Takes a slot, waiting in this thread where allowed. Raises BulkheadFullError, DeadlineExceededError."""
         if not self.waiting:
             try:
                 self.free.pop()
@@ -194,21 +218,20 @@ class Slots:
             raise self.hub.refuse(BulkheadFullError(self.hub.name, None))
         self.hand_over()  # a slot may have come back meanwhile, or be free already
 
-    def _leave_queue(self, waiter: _Waiter) -> None:
+    def _leave_queue(self, waiter: _Turn) -> None:
         """Leaves the queue early; a slot that was handed over in the meantime goes to the next."""
         if self._granted_after_all(waiter):
             self.give()
 
-    def _granted_after_all(self, waiter: _Waiter) -> bool:
-        with self._lock:
-            try:
-                self.waiting.remove(waiter)
-            except ValueError:
-                granted = True  # no longer queued: a slot was taken in its name
-            else:
-                granted = False
-        self.hand_over()
-        return granted
+    def _granted_after_all(self, waiter: _Turn) -> bool:
+        """Ends the waiting, without the lock (a finalizer may do it). True where a slot was handed over meanwhile."""
+        if not waiter.take():
+            return True
+        try:
+            self.waiting.remove(waiter)  # type: ignore[arg-type]
+        except ValueError:
+            pass  # being matched at this moment: the slot goes on to the next
+        return False
 
     def _given_up(self, by_deadline: bool) -> BulkheadFullError | DeadlineExceededError:
         kind = DeadlineExceededError if by_deadline else BulkheadFullError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from seawall._core.chain import Call, Chain, Kind, decorate, name_of
@@ -29,7 +29,7 @@ class Strategy:
     def __init__(self, name: str | None, clock: Clock | None) -> None:
         if name is not None:
             check_name(name)
-        self.hub = Hub(name or self.word)
+        self.hub: Hub = Hub(name or self.word)
         self.named = False
         if name is not None:
             self.call_it(name)
@@ -70,9 +70,16 @@ class Strategy:
         """Returns the strategy's figures, for people."""
         raise NotImplementedError
 
-    def adopt(self, old: Strategy) -> bool:
-        """Goes on with the state of `old`, where it is of the same kind. True where there was state to take over."""
-        return False
+    def snapshot(self) -> Any:
+        """Returns the state as of now, as a frozen record; None where there is none. Looking changes nothing."""
+        return None
+
+    def adopt(self, old: Strategy) -> None:
+        """Takes the place of `old`, of the same class: its name, its listeners and, where there is any, its state."""
+        if not self.named:
+            self.named, self.hub.name = old.named, old.hub.name
+            NAMES.hand_over(old, self)
+        self.hub.listeners = old.hub.listeners
 
 
 class Layer(Strategy):
@@ -94,7 +101,7 @@ class Guard(Strategy):
         raise NotImplementedError
 
 
-def join(strategies: tuple[Any, ...], kind: Kind, leaf: Call, watchful: bool) -> Call:
+def join(strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> Call:
     """Links strategies, outermost first, around a leaf."""
     inner = leaf
     rest = list(strategies)

@@ -36,20 +36,34 @@ class TimeWindow:
     `failures` and `slow` are right after `add` or `move`.
     """
 
-    __slots__ = ("_failures", "_newest", "_slow", "_span", "_total", "buckets", "failures", "seconds", "slow", "total")
+    __slots__ = (
+        "_edge",
+        "_failures",
+        "_newest",
+        "_place",
+        "_slow",
+        "_span",
+        "_total",
+        "buckets",
+        "failures",
+        "seconds",
+        "slow",
+        "total",
+    )
 
     def __init__(self, seconds: float, buckets: int = 10) -> None:
         self.seconds = seconds
         self.buckets = buckets
         self._span = seconds / buckets
         self._total, self._failures, self._slow = [0] * buckets, [0] * buckets, [0] * buckets
-        self._newest = -1
+        self._newest = self._place = -1
+        self._edge = float("-inf")
         self.total = self.failures = self.slow = 0
 
     def add(self, failed: bool, slow: bool, now: float) -> None:
-        if now // self._span != self._newest:
+        if now >= self._edge:
             self.move(now)
-        place = self._newest % self.buckets
+        place = self._place
         self.total += 1
         self._total[place] += 1
         if failed:
@@ -62,13 +76,16 @@ class TimeWindow:
     def move(self, now: float) -> None:
         """Lets go of what has become too old. Time that stands still or seems to go back moves nothing."""
         span = int(now // self._span)
+        if span <= self._newest:
+            return
         for passed in range(max(self._newest + 1, span - self.buckets + 1), span + 1):
             place = passed % self.buckets
             self.total -= self._total[place]
             self.failures -= self._failures[place]
             self.slow -= self._slow[place]
             self._total[place] = self._failures[place] = self._slow[place] = 0
-        self._newest = max(self._newest, span)
+        self._newest, self._place = span, span % self.buckets
+        self._edge = (span + 1) * self._span
 
 
 class Durations:

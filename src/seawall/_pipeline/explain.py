@@ -206,7 +206,7 @@ def _retry_cut_by_elapsed(strategies: Sequence[Strategy]) -> Iterator[Finding]:
 
 
 def _unbounded(strategies: Sequence[Strategy]) -> Iterator[Finding]:
-    if _of(strategies, Retry) or _of(strategies, CircuitBreaker) or _of(strategies, Bulkhead):
+    if any(isinstance(strategy, Retry | CircuitBreaker | Bulkhead) for strategy in strategies):
         if not _of(strategies, Timeout):
             yield Finding("time unbounded", "a call that hangs is never ended; add a Timeout as the innermost strategy")
         elif math.isinf(_worst(strategies)[1]):

@@ -41,7 +41,8 @@ class Pipeline:
         self._hub = Hub(name)
         self._clock: Clock | DefaultClock = clock or DEFAULT_CLOCK
         self._listening: list[_Listening] = []
-        self.strategies = self._checked(strategies)
+        self.strategies = _checked(strategies)
+        self._name_them()
         self._chain = Chain(name, self.strategies, self._join)
         NAMES.register(name, self)
         for finding in lint(self.strategies):
@@ -50,20 +51,14 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline({self.name!r}, {', '.join(type(strategy).__name__ for strategy in self.strategies)})"
 
-    def _checked(self, strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
-        for strategy in strategies:
-            if not isinstance(strategy, Strategy):
-                raise TypeError(f"{strategy!r} is no strategy; give strategies such as Retry(on=ConnectionError)")
-            if sum(other is strategy for other in strategies) > 1:
-                raise ValueError(f"{strategy.name!r} is listed twice; make two, or list it once")
-        for strategy in strategies:
+    def _name_them(self) -> None:
+        for strategy in self.strategies:
             strategy.call_it(f"{self.name}.{strategy.word}")
-        return tuple(strategies)
 
     def _join(self, strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> Call:
         linked = join(strategies, kind, leaf, watchful)
-        metered = any(CallEnded in types for _, types in (*self._hub.listeners, *EVERYWHERE))
-        return meter(kind, self._hub, self._clock, linked) if metered else linked
+        metering = [listener for listener, types in (*self._hub.listeners, *EVERYWHERE) if CallEnded in types]
+        return meter(kind, self.name, metering, self._clock, linked) if metering else linked
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
         """Returns `fn` protected: functions, async functions, generators, methods, partials, callable objects.
@@ -145,19 +140,21 @@ class Pipeline:
         (and name, where it has one of its own): breaker windows and states, slots in use, bookings, learned delays; a
         changed window shape starts empty. Calls in flight end on the old links.
         """
-        checked = self._checked(strategies)
+        checked = _checked(strategies)
         left = [old for old in self.strategies if old not in checked]
         for strategy in checked:
             if strategy in self.strategies:
                 continue
             alike = [old for old in left if type(old) is type(strategy)]
             old = next((old for old in alike if old.name == strategy.name), alike[0] if alike else None)
-            if old is not None and strategy.adopt(old):
+            if old is not None:
+                strategy.adopt(old)
                 left.remove(old)
             else:
                 for listening in self._listening:
                     listening.follow([strategy])
         self.strategies = checked
+        self._name_them()
         self._chain.relink(self.strategies)
 
     def explain(self) -> Explanation:
@@ -166,7 +163,17 @@ class Pipeline:
 
     def snapshot(self) -> dict[str, Any]:
         """Returns what the strategies say of themselves now, by name."""
-        return {strategy.name: strategy.snapshot() for strategy in self.strategies if hasattr(strategy, "snapshot")}
+        snapshots = {strategy.name: strategy.snapshot() for strategy in self.strategies}
+        return {name: state for name, state in snapshots.items() if state is not None}
+
+
+def _checked(strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
+    for strategy in strategies:
+        if not isinstance(strategy, Strategy):
+            raise TypeError(f"{strategy!r} is no strategy; give strategies such as Retry(on=ConnectionError)")
+        if sum(other is strategy for other in strategies) > 1:
+            raise ValueError(f"{strategy.name!r} is listed twice; make two, or list it once")
+    return tuple(strategies)
 
 
 class _Listening:

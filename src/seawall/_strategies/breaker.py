@@ -180,7 +180,7 @@ class CircuitBreaker(Guard):
 
     @property
     def mode(self) -> Mode:
-        """ "active"; "metrics_only": counts and lets every call pass; "disabled": does nothing. May be set."""
+        """What it does: "active"; "metrics_only": counts and lets every call pass; "disabled": nothing. May be set."""
         word = self._circuit.state.word
         return word if word in (METRICS_ONLY, DISABLED) else "active"  # type: ignore[return-value]
 
@@ -252,13 +252,11 @@ class CircuitBreaker(Guard):
             self._circuit.timeout = guards.limit.seconds
         return replace(guards, circuit=self._circuit)
 
-    def adopt(self, old: Strategy) -> bool:
-        if not isinstance(old, CircuitBreaker):
-            return False
-        rules, self._circuit, self._holds = self._circuit.rules, old._circuit, old._holds
-        self.hub = old.hub
-        self._circuit.adopt(rules)
-        return True
+    def adopt(self, old: Strategy) -> None:
+        super().adopt(old)
+        if isinstance(old, CircuitBreaker):
+            rules, self._circuit, self._holds = self._circuit.rules, old._circuit, old._holds
+            self._circuit.adopt(rules)
 
 
 def _rate(argument: str, value: float | None) -> float | None:
@@ -306,14 +304,16 @@ def _opening(
     if callable(open_for):
         if factor != 1:
             raise ValueError(f"open_for_factor={factor!r} has no effect with a function as open_for; use one of them")
-        choose = open_for
+        choose: Callable[[int], float] = open_for
     else:
         base = arguments.seconds("open_for", open_for, infinite=True)
         if cap < base < math.inf:
             raise ValueError(f"open_for={open_for!r} is above open_for_cap={cap:g}; use open_for_cap={base:g} or more")
 
-        def choose(attempt: int) -> float:
+        def lengthened(attempt: int) -> float:
             return float(base * factor**attempt)
+
+        choose = lengthened
 
     def duration(attempt: int) -> float:
         return choose(attempt) * (1 + jitter * (2 * rng() - 1) if jitter else 1)

@@ -86,9 +86,8 @@ class Bulkhead(Guard):
     def port(self, guards: Guards) -> Guards:
         return replace(guards, slots=self._slots)
 
-    def adopt(self, old: Strategy) -> bool:
-        if not isinstance(old, Bulkhead):
-            return False
-        self._slots, self.hub = old._slots, old.hub
-        self._slots.resize(self.max_concurrent, self.max_waiting, self.max_wait)
-        return True
+    def adopt(self, old: Strategy) -> None:
+        super().adopt(old)
+        if isinstance(old, Bulkhead):
+            self._slots = old._slots
+            self._slots.resize(self.max_concurrent, self.max_waiting, self.max_wait)

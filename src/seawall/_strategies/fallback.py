@@ -35,7 +35,7 @@ class Fallback(Layer):
 
     Args:
         *sources: values or callables, at least one; async callables only where the call is async.
-        on: the failures that fall back: a class, a tuple of classes, or a predicate. Rejections are matched like others.
+        on: the failures that fall back: a class, a tuple of classes, or a predicate; rejections like any other.
         name, clock: see `Strategy`.
     """
 

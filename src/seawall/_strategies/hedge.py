@@ -93,13 +93,10 @@ class Hedge(Layer):
 
         return call
 
-    def adopt(self, old: Strategy) -> bool:
-        if not isinstance(old, Hedge):
-            return False
-        self.hub = old.hub
-        if old.after == self.after:
+    def adopt(self, old: Strategy) -> None:
+        super().adopt(old)
+        if isinstance(old, Hedge) and old.after == self.after:
             self._durations, self._lock = old._durations, old._lock
-        return True
 
 
 class _Race:

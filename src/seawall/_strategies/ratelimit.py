@@ -169,19 +169,24 @@ class RateLimit(Guard):
         return BlockGuard(self.acquire, self.aacquire)
 
     def settings(self) -> dict[str, object]:
-        shown = {"rate": self.rate, "per": self.per, "algorithm": self.algorithm, "max_wait": self.max_wait}
+        shown: dict[str, object] = {
+            "rate": self.rate,
+            "per": self.per,
+            "algorithm": self.algorithm,
+            "max_wait": self.max_wait,
+        }
         return shown if self.algorithm == "sliding_window" else {**shown, "burst": self.burst}
 
     def port(self, guards: Guards) -> Guards:
         return replace(guards, limiter=self)
 
-    def adopt(self, old: Strategy) -> bool:
-        if not isinstance(old, RateLimit):
-            return False
-        self.hub = old.hub
-        if (old.algorithm, old.rate, old.per, old.burst) == (self.algorithm, self.rate, self.per, self.burst):
+    def adopt(self, old: Strategy) -> None:
+        super().adopt(old)
+        if isinstance(old, RateLimit) and self._figures() == old._figures():
             self._state = old._state
-        return True
+
+    def _figures(self) -> tuple[object, ...]:
+        return self.algorithm, self.rate, self.per, self.burst
 
 
 def _nothing() -> None:
@@ -191,16 +196,19 @@ def _nothing() -> None:
 class _State:
     """The bookings of one limit, shared by all who use it."""
 
-    __slots__ = ("_freed", "_lock", "_schedule")
+    __slots__ = ("_freed", "_given_back", "_lock", "_schedule")
 
     def __init__(self, schedule: _Schedule) -> None:
         self._schedule = schedule
         self._freed: list[float] = []
+        self._given_back: deque[float] = deque()  # filled without the lock, since a finalizer may give back
         self._lock = threading.Lock()
 
     def reserve(self, now: float, max_wait: float) -> tuple[float, bool]:
         """Returns the next possible start, and whether it was near enough to be booked."""
         with self._lock:
+            while self._given_back:
+                heapq.heappush(self._freed, self._given_back.popleft())
             while self._freed and self._freed[0] < now:
                 heapq.heappop(self._freed)  # its instant has passed unused
             if self._freed:
@@ -219,5 +227,4 @@ class _State:
 
     def give_back(self, start: float) -> None:
         """Frees an instant whose call was cancelled while it waited."""
-        with self._lock:
-            heapq.heappush(self._freed, start)
+        self._given_back.append(start)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from seawall._core import arguments
 from seawall._core.arguments import Matcher, Rng, Seconds
 from seawall._core.backoff import Backoff
-from seawall._core.budget import RetryBudget
-from seawall._core.chain import Call, Kind
+from seawall._core.budget import RetryBudget, counted_acall, counted_call
+from seawall._core.chain import Call, Kind, kind_of
 from seawall._core.clock import Clock, refuse_to_block
-from seawall._core.context import RETRY_CODE, forget_stale_retries
+from seawall._core.context import RETRY_CODE, current, forget_stale_retries
+from seawall._core.leaf import plain
 from seawall._core.outcome import retriable
 from seawall._core.retry_run import Attempts, Run
 from seawall._core.strategy import Layer
 from seawall._core.stream import aopened, opened, opened_astream, opened_stream
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Predicate: TypeAlias = Callable[[Any], bool]
 FULL_JITTER: Final = Backoff.exponential(0.2, cap=10, jitter="full")
 
 
@@ -55,7 +60,7 @@ class Retry(Layer):
         self,
         *,
         on: Matcher,
-        on_result: Callable[[Any], bool] | None = None,
+        on_result: Predicate | None = None,
         max_attempts: int = 3,
         backoff: Backoff | Seconds | Callable[[int], float] = FULL_JITTER,
         max_elapsed: Seconds | None = 30.0,
@@ -104,8 +109,20 @@ class Retry(Layer):
         """Returns a loop over attempts: `for attempt in retry.attempts(): with attempt: ...`, or with `async for`."""
         return Attempts(self)
 
-    def _link_call(self, inner: Call, bad: Callable[[Any], bool] | None, watchful: bool) -> Call:
-        clock, handles, budget = self.clock, self.handles, self.budget
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
+        protected = super().__call__(fn)
+        if self.budget is not None or isinstance(fn, staticmethod | classmethod):
+            return protected
+        match kind_of(fn):
+            case "call":
+                return functools.update_wrapper(self._alone_call(fn), fn)
+            case "acall":
+                return functools.update_wrapper(self._alone_acall(fn), fn)
+            case _:
+                return protected
+
+    def _link_call(self, inner: Call, bad: Predicate | None, watchful: bool) -> Call:
+        clock, handles = self.clock, self.handles
 
         def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if watchful:
@@ -121,34 +138,50 @@ class Retry(Layer):
                 if bad is None or not bad(result):
                     return result
                 run = Run(self, start, None, result)
-            return again(run, fn, args, kwargs)
-
-        def again(run: Run, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            with run:
-                while (delay := run.next_delay()) is not None:
-                    if delay:
-                        refuse_to_block(f"{self.name!r}")
-                        clock.sleep(delay)
-                    with run.attempt():
-                        result = inner(fn, args, kwargs)
-                        if bad is None or not bad(result):
-                            return run.succeed(result)
-                        run.fail(None, result)
-                return run.give_up()
-
-        def counted(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            assert budget is not None
-            budget.enter()
-            try:
-                return call(fn, args, kwargs)
-            finally:
-                budget.leave()
+            return self._again(run, inner, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
-        return call if budget is None else counted
+        return call if self.budget is None else counted_call(self.budget, call)
 
-    def _link_acall(self, inner: Call, bad: Callable[[Any], bool] | None, watchful: bool) -> Call:
-        clock, handles, budget = self.clock, self.handles, self.budget
+    def _alone_call(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A Retry alone around a plain function: the same as `_link_call`, in one frame."""
+        chain, clock, handles, bad = self.chain(), self.clock, self.handles, self.on_result
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if current() is not None:
+                return chain.watch("call")(fn, args, kwargs)
+            start = clock.now()
+            try:
+                result = fn(*args, **kwargs) if kwargs else fn(*args)
+            except Exception as error:
+                if not handles(error):
+                    raise
+                run = Run(self, start, error)
+            else:
+                if bad is None or not bad(result):
+                    return result
+                run = Run(self, start, None, result)
+            return self._again(run, plain, bad, fn, args, kwargs)
+
+        RETRY_CODE.add(call.__code__)
+        return call
+
+    def _again(self, run: Run, inner: Call, bad: Predicate | None, fn: Any, args: Any, kwargs: Any) -> Any:
+        """Goes on after the first failure."""
+        with run:
+            while (delay := run.next_delay()) is not None:
+                if delay:
+                    refuse_to_block(f"{self.name!r}")
+                    self.clock.sleep(delay)
+                with run.attempt():
+                    result = inner(fn, args, kwargs)
+                    if bad is None or not bad(result):
+                        return run.succeed(result)
+                    run.fail(None, result)
+            return run.give_up()
+
+    def _link_acall(self, inner: Call, bad: Predicate | None, watchful: bool) -> Call:
+        clock, handles = self.clock, self.handles
 
         async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if watchful:
@@ -164,29 +197,45 @@ class Retry(Layer):
                 if bad is None or not bad(result):
                     return result
                 run = Run(self, start, None, result)
-            return await again(run, fn, args, kwargs)
-
-        async def again(run: Run, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            with run:
-                while (delay := run.next_delay()) is not None:
-                    await clock.asleep(delay)
-                    with run.attempt():
-                        result = await inner(fn, args, kwargs)
-                        if bad is None or not bad(result):
-                            return run.succeed(result)
-                        run.fail(None, result)
-                return run.give_up()
-
-        async def counted(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            assert budget is not None
-            budget.enter()
-            try:
-                return await call(fn, args, kwargs)
-            finally:
-                budget.leave()
+            return await self._aagain(run, inner, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
-        return call if budget is None else counted
+        return call if self.budget is None else counted_acall(self.budget, call)
+
+    def _alone_acall(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A Retry alone around an async function: the same as `_link_acall`, in one frame."""
+        chain, clock, handles, bad = self.chain(), self.clock, self.handles, self.on_result
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if current() is not None:
+                return await chain.watch("acall")(fn, args, kwargs)
+            start = clock.now()
+            try:
+                result = await fn(*args, **kwargs)
+            except Exception as error:
+                if not handles(error):
+                    raise
+                run = Run(self, start, error)
+            else:
+                if bad is None or not bad(result):
+                    return result
+                run = Run(self, start, None, result)
+            return await self._aagain(run, plain, bad, fn, args, kwargs)
+
+        RETRY_CODE.add(call.__code__)
+        return call
+
+    async def _aagain(self, run: Run, inner: Call, bad: Predicate | None, fn: Any, args: Any, kwargs: Any) -> Any:
+        """Goes on after the first failure."""
+        with run:
+            while (delay := run.next_delay()) is not None:
+                await self.clock.asleep(delay)
+                with run.attempt():
+                    result = await inner(fn, args, kwargs)
+                    if bad is None or not bad(result):
+                        return run.succeed(result)
+                    run.fail(None, result)
+            return run.give_up()
 
 
 def _backoff(value: Backoff | Seconds | Callable[[int], float]) -> Backoff | Callable[[int], float]:

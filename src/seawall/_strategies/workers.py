@@ -7,6 +7,7 @@ import contextvars
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._pid = 0
-        self._busy = 0
+        self._busy: deque[None] = deque()
         NAMES.register(name, self)
 
     async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -65,29 +66,27 @@ class WorkerPool:
         work = functools.partial(context.run, fn, *args, **kwargs)
         with self._lock:
             executor = self._executor_of_this_process()
-            full = self._busy >= self.threads + self.max_waiting
-            self._busy += not full
+            busy = self._busy
+            full = len(busy) >= self.threads + self.max_waiting
+            if not full:
+                busy.append(None)
         if full:
             raise self._hub.refuse(BulkheadFullError(self.name, None))
         try:
-            future = executor.submit(work)
+            future: Future[R] = executor.submit(work)
         except BaseException:
-            self._leave()
+            busy.pop()
             raise
-        future.add_done_callback(self._leave)
+        future.add_done_callback(lambda done: busy.pop())
         return future
 
     def _executor_of_this_process(self) -> ThreadPoolExecutor:
         """Returns the executor, made anew after a fork. Called with the lock."""
         if self._pid != os.getpid():
-            self._executor, self._pid, self._busy = None, os.getpid(), 0
+            self._executor, self._pid, self._busy = None, os.getpid(), deque()
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix=f"seawall-{self.name}")
         return self._executor
-
-    def _leave(self, done: object = None) -> None:
-        with self._lock:
-            self._busy -= 1
 
     def shutdown(self, wait: bool = True) -> None:
         """Ends the threads when their calls have ended; queued calls are cancelled. The pool may be used again."""
@@ -104,4 +103,4 @@ class WorkerPool:
 
     def snapshot(self) -> WorkerPoolSnapshot:
         """Returns the counts as of now."""
-        return WorkerPoolSnapshot(self.name, self.threads, self.max_waiting, self._busy)
+        return WorkerPoolSnapshot(self.name, self.threads, self.max_waiting, len(self._busy))

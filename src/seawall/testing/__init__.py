@@ -1,4 +1,4 @@
-"""What tests of services that wear seawall need: time that is driven, events that are kept, crashes that are planned."""
+"""What tests of services need: time that is driven, events that are kept, crashes that are planned."""
 
 from seawall._core.crash import point
 from seawall.testing.clock import FakeClock

@@ -25,8 +25,8 @@ class FakeClock:
     Args:
         start: what `now()` begins at, in seconds; default 0.
         wall: what `wall()` begins at, in seconds since 1970.
-        grace: real seconds that a thread or event loop waits for others before time jumps; default 0.02 for threads that
-            wait for a slot, 0 for event loops.
+        grace: real seconds that a thread or event loop waits for others before time jumps; default 0.02 for threads
+            that wait for a slot, 0 for event loops.
     """
 
     def __init__(self, start: float = 0.0, *, wall: float = _BASE, grace: float | None = None) -> None:

@@ -1,0 +1,1 @@
+"""`make bench`: what seawall costs, against its budgets and its peers."""
