@@ -58,7 +58,7 @@ soak: .venv/ready ## run the long cases in full; the dated report goes to docs/s
 	echo "soak: report in $$report"; exit $$status
 
 docs: .venv-docs/ready ## build the documentation into site/, strictly and for reading without a network
-	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict --clean --site-dir site
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --clean --site-dir site
 	@! grep -rnoE '<(script|img|iframe|source|link)[^>]* (src|href)="?(https?:)?//[^" >]*|url\(["'\'']?(https?:)?//[^)]*' \
 	    --include='*.html' --include='*.css' site || { echo "docs: site/ loads the above from the network" >&2; exit 1; }
 	@echo "docs: open site/index.html"

@@ -1,10 +1,11 @@
 """The timing kit: how a row of contenders is measured on a noisy machine.
 
 The contenders of a row take turns, in many short rounds whose order rotates, so that a busy moment hits all of them. A
-round calls one contender in a tight loop for about `round_ns`; its figure is the mean of a call. What is shown of all
-rounds is the same low quantile for every contender: noise only ever adds. The loop is the same for all, but each has
-its own copy of the loop's code, as every call site has its own inline caches. The loop's own cost (about 5 ns) is not
-subtracted from anything.
+round calls one contender in a tight loop for about `round_ns`; its figure is the mean of a call. What stands for a
+contender is the minimum of its rounds: noise only ever adds. The loop is the same for all, but each has its own copy of
+the loop's code, as every call site has its own inline caches; and since where such a copy lies in memory can cost or
+save a tenth, all contenders are made anew several times, in batches. The loop's own cost (about 5 ns) is not subtracted
+from anything.
 
 An async row runs in one task of one event loop, and each round ends with one pass of that loop inside the timed part,
 so that what a call leaves to the loop (timers to clean up) is paid by who left it.
@@ -24,22 +25,21 @@ from time import perf_counter_ns
 from types import FunctionType
 from typing import Any
 
-LOW = 0.1
-"""The quantile of the rounds that stands for a contender."""
-
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to measure."""
+    """How long to measure. `peers_at_scale`: whether peers, too, run with 10,000 of everything."""
 
-    rounds: int = 200
-    round_ns: int = 2_000_000
-    repeats: int = 30
+    batches: int = 5
+    rounds: int = 80
+    round_ns: int = 1_000_000
+    repeats: int = 25
     interpreters: int = 15
+    peers_at_scale: bool = True
 
     @classmethod
     def quick(cls) -> Settings:
-        return cls(rounds=20, repeats=4, interpreters=3)
+        return cls(batches=2, rounds=20, repeats=3, interpreters=3, peers_at_scale=False)
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,10 @@ class Entrant:
     per_call: list[float] = field(default_factory=list)
 
 
-def quantile(values: Iterable[float], share: float) -> float:
-    """Returns the value below which `share` of the values lie, interpolated."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
 def figure(values: Iterable[float], unit: str = "ns", note: str = "") -> Figure:
     """Returns the figure of all rounds of a contender."""
     kept = list(values)
-    return Figure(quantile(kept, LOW), statistics.median(kept), unit, note)
+    return Figure(min(kept), statistics.median(kept), unit, note)
 
 
 # ------------------------------------------------------------------------------------------------------------- loops
@@ -190,11 +181,10 @@ async def afollow(steps: Plan) -> None:
             return
 
 
-def take_turns(entrants: dict[str, Entrant], settings: Settings) -> dict[str, Figure]:
-    """Measures contenders against each other; returns the figure of each."""
+def take_turns(entrants: dict[str, Entrant], settings: Settings) -> None:
+    """Measures one batch of contenders against each other; each keeps what its calls took."""
     steps = plan(list(entrants.values()), settings)
     if any(inspect.iscoroutinefunction(entrant.loop) for entrant in entrants.values()):
         asyncio.run(afollow(steps))
     else:
         follow(steps)
-    return {name: figure(entrant.per_call) for name, entrant in entrants.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ from benchmarks.measure import (
     acall_loop,
     araising_loop,
     call_loop,
+    figure,
     own_copy,
     raising_loop,
     take_turns,
@@ -67,6 +69,18 @@ class CallRow(Row):
 
     def measured(self, settings: Settings) -> Result:
         result = Result()
+        rounds: dict[str, list[float]] = {}
+        for _ in range(settings.batches):
+            gc.collect()  # what was measured before
+            entrants = self._entrants(result.missing)
+            take_turns(entrants, settings)
+            for name, entrant in entrants.items():
+                rounds.setdefault(name, []).extend(entrant.per_call)
+        result.figures = {name: figure(per_call) for name, per_call in rounds.items()}
+        return result
+
+    def _entrants(self, missing: dict[str, str]) -> dict[str, Entrant]:
+        """Makes the contenders anew; notes in `missing` those that are not installed."""
         is_async = inspect.iscoroutinefunction(self.fn)
         if self.fn in (failing, afailing):
             loop = araising_loop if is_async else raising_loop
@@ -78,31 +92,30 @@ class CallRow(Row):
             try:
                 call = protect(own_copy(self.fn))
                 with around():
-                    self._check(name, call)
+                    self._check(name, call, is_async)
             except ImportError as error:
-                result.missing[name] = f"not installed ({error.name or error})"
+                missing[name] = f"not installed ({error.name or error})"
             else:
                 entrants[name] = Entrant(call, own_copy(loop), around)
-        result.figures = take_turns(entrants, settings)
-        return result
+        return entrants
 
-    def _check(self, name: str, call: Callable[[int], Any]) -> None:
+    def _check(self, name: str, call: Callable[[int], Any], is_async: bool) -> None:
         """Raises AssertionError where a contender does not do what the row is about. Opens the circuit where it is."""
         if self.fn not in (failing, afailing):
-            assert _result_of(call) == 2, f"{self.title}: {name} returns another value"
+            assert _result_of(call, is_async) == 2, f"{self.title}: {name} returns another value"
         elif name != "bare":
-            outcomes = [_result_of(call) for _ in range(20)]
+            outcomes = [_result_of(call, is_async) for _ in range(20)]
             rejected = not isinstance(outcomes[-1], ConnectionError) and isinstance(outcomes[-1], Exception)
             assert rejected, f"{self.title}: {name} does not reject but {outcomes[-1]!r}"
 
 
-def _result_of(call: Callable[[int], Any]) -> Any:
+def _result_of(call: Callable[[int], Any], is_async: bool) -> Any:
     """Returns what a call returns, or the exception that it raises."""
 
     async def awaited() -> Any:
         return await call(1)
 
     try:
-        return asyncio.run(awaited()) if inspect.iscoroutinefunction(call) else call(1)
+        return asyncio.run(awaited()) if is_async else call(1)
     except Exception as error:
         return error

@@ -12,6 +12,7 @@ import textwrap
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ from seawall.testing import FakeClock
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
+)
 NOT_RUN = re.compile(r"<!-- not run: .+? -->\s*\Z")
 MOST_NOT_RUN = 8
 DEFAULTS = {
@@ -52,7 +55,7 @@ class Block:
 def blocks(page: str) -> Iterator[Block]:
     """Gives the fenced blocks of a page."""
     found = list(FENCE.finditer(page))
-    for fence, after in zip(found, [*found[1:], None], strict=True):
+    for fence, after in zip_longest(found, found[1:]):
         follows = after is not None and not page[fence.end() : after.start()].strip()
         said = textwrap.dedent(after["text"]) if after is not None and follows and after["language"] == "text" else None
         line = page.count("\n", 0, fence.start()) + 1

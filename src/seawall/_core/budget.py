@@ -68,10 +68,16 @@ class RetryBudget:
 Call = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def counted_call(budget: RetryBudget, inner: Call) -> Call:
+def counted_outside(budget: RetryBudget | None, outside: tuple[Any, ...]) -> bool:
+    """Whether there is nothing to count here: no budget, or one that a strategy further out counts the call in."""
+    return budget is None or any(getattr(strategy, "budget", None) is budget for strategy in outside)
+
+
+def counted_call(budget: RetryBudget | None, inner: Call) -> Call:
     """A layer that counts sync calls in and out."""
 
     def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        assert budget is not None
         budget.enter()
         try:
             return inner(fn, args, kwargs)
@@ -81,10 +87,11 @@ def counted_call(budget: RetryBudget, inner: Call) -> Call:
     return call
 
 
-def counted_acall(budget: RetryBudget, inner: Call) -> Call:
+def counted_acall(budget: RetryBudget | None, inner: Call) -> Call:
     """A layer that counts async calls in and out."""
 
     async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        assert budget is not None
         budget.enter()
         try:
             return await inner(fn, args, kwargs)

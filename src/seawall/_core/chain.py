@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from seawall._core.context import current
+from seawall._core.events import Hub
 from seawall._core.leaf import PLAIN, WATCHFUL
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -27,48 +29,52 @@ IN_WORDS: Final = {
 }
 
 
-class Linkable(Protocol):
-    """What a chain asks of a strategy."""
+class Place(NamedTuple):
+    """Where in a chain a strategy is linked: whether the chain is the watchful one, and what lies outside."""
 
-    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
-        """Returns the strategy's layer around `inner`; raises TypeError for a kind that it cannot serve."""
-        ...
+    watchful: bool = False
+    outside: tuple[Any, ...] = ()
 
 
 Joiner: TypeAlias = Callable[[Sequence[Any], Kind, Call, bool], Call]
-"""Links a sequence of strategies, outermost first, around `inner`."""
+"""Links a sequence of strategies, outermost first, around a leaf; watchfully or not."""
+
+_LINKING: Final = threading.RLock()
 
 
 class Chain:
     """The links of one pipeline. Relinking replaces them; calls in flight end on the old ones."""
 
-    __slots__ = ("__weakref__", "_join", "_strategies", "acall", "astream", "call", "name", "stream", "watchful")
+    __slots__ = ("__weakref__", "_hub", "_join", "_strategies", "acall", "astream", "call", "stream", "watchful")
 
-    def __init__(self, name: str, strategies: Sequence[Any], join: Joiner) -> None:
-        self.name = name
+    def __init__(self, hub: Hub, strategies: Sequence[Any], join: Joiner) -> None:
+        self._hub = hub
         self._join = join
         self.relink(strategies)
 
     def relink(self, strategies: Sequence[Any]) -> None:
         """Links anew, each kind at its next use."""
-        self._strategies = tuple(strategies)
-        self.call: Call | None = None
-        self.acall: Call | None = None
-        self.stream: Call | None = None
-        self.astream: Call | None = None
-        self.watchful: dict[Kind, Call] = {}
+        with _LINKING:
+            self._strategies = tuple(strategies)
+            self.call: Call | None = None
+            self.acall: Call | None = None
+            self.stream: Call | None = None
+            self.astream: Call | None = None
+            self.watchful: dict[Kind, Call] = {}
 
     def prepare(self, kind: Kind) -> Call:
         """Links one kind for calls without surroundings. Raises TypeError where a strategy cannot serve it."""
-        linked = self._join(self._strategies, kind, PLAIN[kind], False)
-        setattr(self, kind, linked)
+        with _LINKING:
+            linked = self._join(self._strategies, kind, PLAIN[kind], False)
+            setattr(self, kind, linked)
         return linked
 
     def watch(self, kind: Kind) -> Call:
         """Returns the link of one kind for calls with surroundings."""
         linked = self.watchful.get(kind)
         if linked is None:
-            linked = self.watchful[kind] = self._join(self._strategies, kind, WATCHFUL[kind](self.name), True)
+            with _LINKING:
+                linked = self.watchful[kind] = self._join(self._strategies, kind, WATCHFUL[kind](self._hub), True)
         return linked
 
 

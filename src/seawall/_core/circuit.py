@@ -12,14 +12,14 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
+from seawall._core.circuit_rules import Rules
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.errors import CircuitIsolatedError, CircuitOpenError
-from seawall._core.events import LOGGER, CircuitChanged, Hub
+from seawall._core.events import EVERYWHERE, CircuitChanged, Hub
 from seawall._core.outcome import FAILURE, RELEASE, SUCCESS
-from seawall._core.window import CountWindow, TimeWindow
+from seawall._core.permit import Pass
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -27,65 +27,6 @@ HALF_OPEN: Final = "half_open"
 ISOLATED: Final = "isolated"
 DISABLED: Final = "disabled"
 METRICS_ONLY: Final = "metrics_only"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """A breaker's figures, checked."""
-
-    failures: int | None
-    failure_rate: float | None
-    window: float | None
-    window_calls: int | None
-    min_calls: int
-    slow_after: float | None
-    slow_rate: float | None
-    open_for: Callable[[int], float]
-    open_for_cap: float
-    probes: int
-    successes: int
-    probe_lease: float | None
-    judge: Callable[[BaseException], str]
-    bad_result: Callable[[Any], bool] | None
-
-    @property
-    def quick(self) -> bool:
-        """Whether a call needs no permit of its own: neither its result nor its duration is judged."""
-        return self.bad_result is None and self.slow_after is None
-
-    def new_window(self) -> CountWindow | TimeWindow | None:
-        if self.window is not None:
-            return TimeWindow(self.window)
-        return None if self.window_calls is None else CountWindow(self.window_calls)
-
-    def same_shape(self, other: Rules) -> bool:
-        return (self.window, self.window_calls) == (other.window, other.window_calls)
-
-    def trips(self, window: CountWindow | TimeWindow) -> bool:
-        """Whether what a window holds opens the circuit."""
-        if window.total < self.min_calls:
-            return False
-        if self.failures is not None and window.failures >= self.failures:
-            return True
-        return self.too_bad(window.total, window.failures, window.slow)
-
-    def too_bad(self, total: int, failures: int, slow: int) -> bool:
-        """Whether a rate is reached."""
-        by_failure = self.failure_rate is not None and failures >= self.failure_rate * total
-        return by_failure or (self.slow_rate is not None and slow >= self.slow_rate * total)
-
-
-class Pass(Protocol):
-    """What a driver holds during a call. Where `in_a_row`, success is the store `failures = 0` and nothing else."""
-
-    in_a_row: bool
-    failures: int
-
-    def failed(self, error: BaseException) -> None:
-        """The call ended with an exception."""
-
-    def succeeded(self, result: object) -> None:
-        """The call returned."""
 
 
 class CallPermit:
@@ -127,7 +68,17 @@ class CallPermit:
             self._circuit.settle(state, self, verdict, error)
 
 
-class Closed:
+class _NotRefusing:
+    """A state whose refusals, if any, do not depend on time alone: a driver does not get as far as `refusal`."""
+
+    __slots__ = ()
+    until: ClassVar[float] = -math.inf
+
+    def refusal(self, now: float) -> CircuitOpenError:
+        raise AssertionError("this state refuses nothing")
+
+
+class Closed(_NotRefusing):
     """Calls pass and are counted. Where exceptions alone decide, the state is itself the permit of all its calls."""
 
     __slots__ = ("_circuit", "failures", "in_a_row", "permit", "window", "word")
@@ -139,6 +90,10 @@ class Closed:
         self.window = circuit.rules.new_window()
         self.in_a_row = self.window is None
         self.permit: Pass | None = self if circuit.rules.quick else None
+
+    def admit(self) -> CallPermit:
+        circuit = self._circuit
+        return CallPermit(circuit, self, 0.0 if circuit.rules.slow_after is None else circuit.clock.now())
 
     def failed(self, error: BaseException) -> None:
         self._circuit.settle(self, None, self._circuit.rules.judge(error), error)
@@ -191,13 +146,21 @@ class Open:
         self.until = circuit.clock.now() + circuit.rules.open_for_cap
         self.exact = False
 
-    def reject(self, now: float) -> CircuitOpenError:
-        rejection = CircuitOpenError(self._circuit.hub.name, self.until - now)
-        rejection.__cause__ = self.error
-        return rejection
+    def admit(self) -> CallPermit:
+        return self._circuit.probe()
+
+    def refusal(self, now: float) -> CircuitOpenError:
+        """Returns the error for a call that is not let through.
+
+        It is made here and raised elsewhere: in a local variable of the raising frame it would be a reference cycle.
+        """
+        hub = self._circuit.hub
+        error = CircuitOpenError(hub.name, self.until - now)
+        error.__cause__ = self.error
+        return hub.refuse(error) if hub.listeners or EVERYWHERE else error
 
 
-class HalfOpen:
+class HalfOpen(_NotRefusing):
     """A few calls are let through, and judged. One object is one epoch."""
 
     __slots__ = ("_bad", "_circuit", "_good", "_issued", "_running", "_slow", "error", "opened")
@@ -211,7 +174,11 @@ class HalfOpen:
         self._issued = self._good = self._bad = self._slow = 0
         self._running: dict[CallPermit, float] = {}
 
-    def admit(self, permit: CallPermit, now: float) -> bool:
+    def admit(self) -> CallPermit:
+        return self._circuit.probe()
+
+    def take(self, permit: CallPermit, now: float) -> bool:
+        """Lets a call through, if another one may be. Called with the lock."""
         rules = self._circuit.rules
         if self._issued >= rules.probes:
             hung = next((old for old, end in self._running.items() if end <= now), None)
@@ -223,7 +190,15 @@ class HalfOpen:
         self._running[permit] = now + self._circuit.lease
         return True
 
+    def no_probe_left(self, retry_after: float | None) -> CircuitOpenError:
+        """Returns the error for a call that is not let through."""
+        hub = self._circuit.hub
+        error = CircuitOpenError(hub.name, retry_after)
+        error.__cause__ = self.error
+        return hub.refuse(error)
+
     def next_lease(self) -> float | None:
+        """Returns when the next hung probe makes room. Called with the lock."""
         return min(self._running.values(), default=None)
 
     def settle(self, permit: CallPermit | None, verdict: str, error: BaseException | None, now: float) -> State | None:
@@ -249,21 +224,36 @@ class HalfOpen:
 class Isolated:
     """Every call is rejected until the last holder lets go."""
 
-    __slots__ = ()
+    __slots__ = ("_circuit",)
     word = ISOLATED
     permit: ClassVar[None] = None
+    until: ClassVar[float] = math.inf
+
+    def __init__(self, circuit: Circuit) -> None:
+        self._circuit = circuit
+
+    def admit(self) -> CallPermit:
+        raise self.refusal(0.0)
+
+    def refusal(self, now: float) -> CircuitIsolatedError:
+        hub = self._circuit.hub
+        return hub.refuse(CircuitIsolatedError(hub.name, None))
 
 
-class Disabled:
+class Disabled(_NotRefusing):
     """Every call passes and none is counted."""
 
-    __slots__ = ("failures", "in_a_row", "permit")
+    __slots__ = ("_circuit", "failures", "in_a_row", "permit")
     word = DISABLED
 
-    def __init__(self) -> None:
+    def __init__(self, circuit: Circuit) -> None:
+        self._circuit = circuit
         self.failures = 0
         self.in_a_row = False
         self.permit: Pass | None = self
+
+    def admit(self) -> CallPermit:
+        return CallPermit(self._circuit, self, 0.0)
 
     def failed(self, error: BaseException) -> None:
         """Nothing is counted."""
@@ -291,35 +281,31 @@ class Circuit:
     def admit(self) -> CallPermit:
         """Lets a call through, or raises CircuitOpenError or CircuitIsolatedError."""
         state = self.state
-        if isinstance(state, Closed):
-            return CallPermit(self, state, 0.0 if self.rules.slow_after is None else self.clock.now())
-        if isinstance(state, Disabled):
-            return CallPermit(self, state, 0.0)
-        if isinstance(state, Isolated):
-            raise self.hub.refuse(CircuitIsolatedError(self.hub.name, None))
         now = self.clock.now()
-        if isinstance(state, Open) and now < state.until:
-            raise self.hub.refuse(state.reject(now))
-        return self._probe(now)
+        if state.until > now:
+            raise state.refusal(now)
+        return state.admit()
 
-    def _probe(self, now: float) -> CallPermit:
+    def probe(self) -> CallPermit:
+        """Lets a call through while half-open, or goes half-open for it. Raises CircuitOpenError."""
+        now = self.clock.now()
         changed: CircuitChanged | None = None
+        rest: float | None = None
         with self.lock:
             state = self.state
             if isinstance(state, Open) and now >= state.until:
                 state = HalfOpen(self, state)
                 changed = self.move(state)
             permit = CallPermit(self, state, now)
-            admitted = isinstance(state, HalfOpen) and state.admit(permit, now)
+            admitted = isinstance(state, HalfOpen) and state.take(permit, now)
+            if isinstance(state, HalfOpen) and not admitted:
+                rest = state.next_lease()
         self.after(changed)
         if admitted:
             return permit
-        if isinstance(state, HalfOpen):
-            rest = state.next_lease()
-            rejection = CircuitOpenError(self.hub.name, None if rest is None else max(0.0, rest - now))
-            rejection.__cause__ = state.error
-            raise self.hub.refuse(rejection)
-        return self.admit()  # it moved on between the look and the lock
+        if not isinstance(state, HalfOpen):
+            return state.admit()  # it moved on between the look and the lock
+        raise state.no_probe_left(None if rest is None else max(0.0, rest - now))
 
     def settle(self, state: State, permit: CallPermit | None, verdict: str, error: BaseException | None) -> None:
         """Takes the end of a call. Never waits; safe in a finalizer."""
@@ -373,22 +359,11 @@ class Circuit:
         state = self.state
         if changed.new == OPEN and isinstance(state, Open) and not state.exact:
             state.exact = True
-            duration = self._duration(state.attempt)
+            duration = self.rules.opening(state.attempt, self.hub.name)
             self.lease = self.rules.probe_lease or max(duration, 2 * self.timeout)
             state.until = self.clock.now() + duration
             changed = CircuitChanged(changed.name, changed.old, changed.new, changed.failure, duration)
         self.hub.tell(changed)
-
-    def _duration(self, attempt: int) -> float:
-        cap = self.rules.open_for_cap
-        try:
-            duration = float(self.rules.open_for(attempt))
-        except OverflowError:
-            return cap
-        except Exception:
-            LOGGER.exception("open_for of %r raised; the circuit stays open for its cap of %g s", self.hub.name, cap)
-            return cap
-        return min(cap, max(0.0, duration)) if math.isfinite(duration) else cap
 
     def counts(self) -> tuple[int, int, int]:
         """Returns calls, failures and slow calls of the window as of now."""

@@ -67,7 +67,7 @@ class DefaultClock:
         self.wait: Callable[[threading.Event, float | None], bool] = _wait
         self.drive: Callable[[asyncio.AbstractEventLoop], None] = _leave_alone
 
-    def use(self, clock: Clock) -> None:
+    def use(self, clock: Clock | DefaultClock) -> None:
         self.now, self.wall, self.wait = clock.now, clock.wall, clock.wait
         self.sleep, self.asleep, self.drive = clock.sleep, clock.asleep, clock.drive
 

@@ -112,11 +112,11 @@ class _TaskTimer:
 class Cut:
     """Around an await: ends it at the ambient deadline. Raises `DeadlineExceededError` where none of it may run."""
 
-    __slots__ = ("_cancelling", "_left", "_name", "_task", "_timer")
+    __slots__ = ("_cancelling", "_hub", "_left", "_task", "_timer")
 
-    def __init__(self, name: str, scope: Scope) -> None:
-        self._left = refuse_if_over(name, scope)
-        self._name = name
+    def __init__(self, hub: Hub, scope: Scope) -> None:
+        self._left = refuse_if_over(hub, scope)
+        self._hub = hub
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("an async call under a deadline must run in a task")
@@ -134,13 +134,13 @@ class Cut:
         if timer.fired:
             timer.fired = False
             if self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
-                Hub(self._name).tell(CallTimedOut(self._name, self._left))
-                raise CallTimeoutError(self._name, self._left, True) from error
+                self._hub.tell(CallTimedOut(self._hub.name, self._left))
+                raise CallTimeoutError(self._hub.name, self._left, True) from error
 
 
-def refuse_if_over(name: str, scope: Scope) -> float:
+def refuse_if_over(hub: Hub, scope: Scope) -> float:
     """Returns the seconds left in `scope`; raises where there are none."""
     left = scope.remaining()
     if left <= 0:
-        raise DeadlineExceededError(name, None)
+        raise hub.refuse(DeadlineExceededError(hub.name, None))
     return left

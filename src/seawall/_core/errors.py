@@ -14,6 +14,8 @@ An exception of the protected function itself is never wrapped.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 
 class SeawallError(Exception):
     """The root of all errors raised by seawall."""
@@ -23,20 +25,23 @@ class RejectedError(SeawallError):
     """The call was not run; the dependency has not been asked.
 
     Strategies treat it as neither success nor failure, and a `Retry` repeats it only where the class is listed.
-
-    Attributes:
-        name: the strategy that refused.
-        retry_after: seconds until a new try may be let through; None where that is not known.
     """
 
     reason = "rejected the call"
 
-    def __init__(self, name: str, retry_after: float | None = None) -> None:
-        self.name = name
-        self.retry_after = retry_after
+    if TYPE_CHECKING:  # at run time the base class keeps the arguments, in half the time
 
-    def __reduce__(self) -> tuple[type[RejectedError], tuple[str, float | None]]:
-        return type(self), (self.name, self.retry_after)
+        def __init__(self, name: str, retry_after: float | None = None, /) -> None: ...
+
+    @property
+    def name(self) -> str:
+        """The strategy that refused."""
+        return str(self.args[0])
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until a new try may be let through; None where that is not known."""
+        return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
         hint = "" if self.retry_after is None else f"; try again in {self.retry_after:.3g} s"
@@ -71,6 +76,9 @@ class DeadlineExceededError(RejectedError, TimeoutError):
     """The ambient deadline had passed, or would pass while waiting: the call was not started."""
 
     reason = "was not started: the deadline has passed"
+
+    def __init__(self, name: str, retry_after: float | None = None, /) -> None:
+        self.args = (name, retry_after)  # OSError, a base of TimeoutError, would read them as errno and text
 
 
 class CallTimeoutError(SeawallError, TimeoutError):

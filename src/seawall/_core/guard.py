@@ -64,7 +64,13 @@ def guard_call(guards: Guards, inner: Call) -> Call:
         try:
             if circuit is None:
                 return fn(*args, **kwargs) if direct else inner(fn, args, kwargs)
-            permit = circuit.state.permit or circuit.admit()
+            state = circuit.state
+            permit = state.permit
+            if permit is None:
+                now = circuit.clock.now()
+                if state.until > now:
+                    raise state.refusal(now)
+                permit = state.admit()
             try:
                 result = fn(*args, **kwargs) if direct else inner(fn, args, kwargs)
             except BaseException as error:
@@ -111,7 +117,16 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                 except IndexError:
                     await slots.aqueue()
         try:
-            permit = None if circuit is None else circuit.state.permit or circuit.admit()
+            if circuit is None:
+                permit = None
+            else:
+                state = circuit.state
+                permit = state.permit
+                if permit is None:
+                    now = circuit.clock.now()
+                    if state.until > now:
+                        raise state.refusal(now)  # raised here: each frame on the way costs a rejection 100 ns
+                    permit = state.admit()
             try:
                 if limit is None:
                     result = await (fn(*args, **kwargs) if direct else inner(fn, args, kwargs))
@@ -126,7 +141,7 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                         raise RuntimeError("a time-out needs a task to cancel; run the call in one")
                     end = clock.now() + seconds
                     if until.setdefault(task, end) is not end:
-                        result = await inner(fn, args, kwargs)  # this very time-out is around us: it ends first
+                        result = await inner(fn, args, kwargs)  # one as long is around us already, and ends first
                     else:
                         if not lane.armed:
                             lane.arm(seconds)

@@ -12,6 +12,7 @@ from typing import Any
 
 from seawall._core.context import NOTHING, Trace, current, surround
 from seawall._core.deadline import Cut, refuse_if_over, scope
+from seawall._core.events import Hub
 
 Call = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -31,11 +32,11 @@ def _count() -> Trace | None:
     return ambient.trace
 
 
-def _watchful_call(name: str) -> Call:
+def _watchful_call(hub: Hub) -> Call:
     def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         surrounding = scope()
         if surrounding is not None:
-            refuse_if_over(name, surrounding)
+            refuse_if_over(hub, surrounding)
         traced = _count()
         try:
             return fn(*args, **kwargs)
@@ -46,10 +47,10 @@ def _watchful_call(name: str) -> Call:
     return call
 
 
-def _watchful_acall(name: str) -> Call:
+def _watchful_acall(hub: Hub) -> Call:
     async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         surrounding = scope()
-        cut = None if surrounding is None else Cut(name, surrounding)
+        cut = None if surrounding is None else Cut(hub, surrounding)
         traced = _count()
         try:
             if cut is None:
@@ -63,17 +64,17 @@ def _watchful_acall(name: str) -> Call:
     return call
 
 
-def _watchful_stream(name: str) -> Call:
+def _watchful_stream(hub: Hub) -> Call:
     def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         surrounding = scope()
         if surrounding is not None:
-            refuse_if_over(name, surrounding)
+            refuse_if_over(hub, surrounding)
         return (yield from fn(*args, **kwargs))
 
     return stream
 
 
-def _watchful_astream(name: str) -> Call:
+def _watchful_astream(hub: Hub) -> Call:
     async def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
         async with aclosing(fn(*args, **kwargs)) as items:
             while True:
@@ -82,7 +83,7 @@ def _watchful_astream(name: str) -> Call:
                     if surrounding is None:
                         item = await anext(items)
                     else:
-                        with Cut(name, surrounding):
+                        with Cut(hub, surrounding):
                             item = await anext(items)
                 except StopAsyncIteration:
                     return

@@ -11,7 +11,7 @@ from seawall._core.context import NOTHING, Scope, current, surround
 from seawall._core.deadline import shorter
 from seawall._core.errors import CallTimeoutError, DeadlineExceededError
 from seawall._core.events import CallOverran, CallTimedOut, Hub
-from seawall._core.timers import Lanes
+from seawall._core.timers import lanes_for
 
 
 class TimeLimit:
@@ -23,7 +23,7 @@ class TimeLimit:
         self.hub = hub
         self.seconds = seconds
         self.clock = clock
-        self.lanes = Lanes(clock)
+        self.lanes = lanes_for(seconds, clock)
 
     def end(self, task: asyncio.Task[Any], cancelling: int, error: BaseException | None) -> CallTimeoutError | None:
         """After the time was up: takes the cancellation back. Returns the error to raise, if it is ours to raise."""

@@ -19,6 +19,19 @@ class Permit(Protocol):
         """The call was not made, or its end says nothing about the dependency."""
 
 
+class Pass(Protocol):
+    """What a driver holds during a call. Where `in_a_row`, success is the store `failures = 0` and nothing else."""
+
+    in_a_row: bool
+    failures: int
+
+    def failed(self, error: BaseException) -> None:
+        """The call ended with an exception."""
+
+    def succeeded(self, result: object) -> None:
+        """The call returned."""
+
+
 class SlotPermit:
     """A permit that holds something which every end gives back alike."""
 

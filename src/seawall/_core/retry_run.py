@@ -126,6 +126,16 @@ class Run:
         finally:
             del failure  # no cycle of failure, traceback and frame
 
+    def refuse_to_block(self) -> None:
+        """Raises, from the failure, where a sync wait would stall a running event loop."""
+        failure = self._failure
+        try:
+            refuse_to_block(f"{self._rules.hub.name!r}")
+        except RuntimeError as error:
+            raise error from failure
+        finally:
+            del failure
+
     def next_delay(self) -> float | None:
         """Returns the seconds to wait before the next attempt; None where there is to be none."""
         reason, delay = self._decide()
@@ -234,6 +244,9 @@ class LoopAttempt(Attempt):
         self.before = before
         self.after: float | None = None
 
+    def refuse_to_block(self) -> None:
+        self._run.refuse_to_block()
+
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         if super().__exit__(kind, error, traceback):
             self.after = self._run.next_delay()
@@ -253,7 +266,7 @@ class Attempts:
     def __iter__(self) -> Iterator[LoopAttempt]:
         for attempt in self._each():
             if attempt.before:
-                refuse_to_block(f"{self._rules.hub.name!r}")
+                attempt.refuse_to_block()
                 self._rules.clock.sleep(attempt.before)
             yield attempt
 

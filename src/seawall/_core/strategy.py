@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from seawall._core.chain import Call, Chain, Kind, decorate, name_of
+from seawall._core.chain import Call, Chain, Kind, Place, decorate, name_of
 from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
 from seawall._core.events import Event, Hub, Listener
 from seawall._core.guard import Guards, link_guards
@@ -63,7 +63,7 @@ class Strategy:
     def chain(self) -> Chain:
         """Returns the chain that holds this strategy alone."""
         if self._chain is None:
-            self._chain = Chain(self.name, (self,), join)
+            self._chain = Chain(self.hub, (self,), join)
         return self._chain
 
     def settings(self) -> dict[str, object]:
@@ -85,7 +85,7 @@ class Strategy:
 class Layer(Strategy):
     """A strategy with a frame of its own."""
 
-    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+    def link(self, kind: Kind, inner: Call, place: Place) -> Call:
         """Returns this strategy's layer around `inner`. Raises TypeError for a kind of call that it cannot serve."""
         raise NotImplementedError
 
@@ -113,5 +113,5 @@ def join(strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> C
                 guards, last = guard.port(guards), guard.rank
             inner = link_guards(kind, guards, inner)
         else:
-            inner = rest.pop().link(kind, inner, watchful)
+            inner = rest.pop().link(kind, inner, Place(watchful, tuple(rest)))
     return inner

@@ -1,7 +1,7 @@
 """The timers of time-outs.
 
-All calls under one time-out have rising deadlines, so an event loop needs one armed timer per time-out, for the oldest
-call; entering and leaving cost a dictionary entry. A timer of its own per call costs ten times as much.
+Calls under time-outs of one duration have rising deadlines, so an event loop needs one armed timer per duration, for
+the oldest call; entering and leaving cost a dictionary entry. A timer of its own per call costs ten times as much.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seawall._core.clock import Clock, DefaultClock
 
 
 class Lane:
-    """The calls under one time-out in one event loop: task -> instant, oldest first. Used by that loop's thread alone.
+    """The calls under one duration in one event loop: task -> instant, oldest first. Used by that loop's thread alone.
 
     A task whose time is up leaves `until` before it is cancelled: that is how its call knows.
     """
@@ -45,9 +45,9 @@ class Lane:
 
 
 class Lanes:
-    """The lane of each event loop, for one time-out. A lane is dropped with its loop."""
+    """The lane of each event loop, for all time-outs of one duration on one clock. A lane is dropped with its loop."""
 
-    __slots__ = ("_all", "_clock", "last")
+    __slots__ = ("__weakref__", "_all", "_clock", "last")
 
     def __init__(self, clock: Clock | DefaultClock) -> None:
         self._clock = clock
@@ -61,3 +61,11 @@ class Lanes:
             lane = self._all[loop] = Lane(loop, self._clock)
         self.last = lane
         return lane
+
+
+_shared: weakref.WeakValueDictionary[tuple[int, float], Lanes] = weakref.WeakValueDictionary()
+
+
+def lanes_for(seconds: float, clock: Clock | DefaultClock) -> Lanes:
+    """Returns the lanes of a duration: shared, so that ten thousand pipelines need one armed timer, not as many."""
+    return _shared.setdefault((id(clock), seconds), Lanes(clock))

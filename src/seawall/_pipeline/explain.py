@@ -85,20 +85,23 @@ def _show(value: object) -> str:
 
 
 def _worst(strategies: Sequence[Strategy]) -> tuple[int, float]:
-    """Returns the attempts and the seconds that a call can take at worst, from the inside out."""
-    attempts, duration = 1, math.inf
+    """Returns the attempts and the seconds that a call can take at worst, from the inside out.
+
+    `later` is what a further entry costs within one call of the outermost Retry: the inner retries are spent by then.
+    """
+    attempts, later, duration = 1, 1, math.inf
     for strategy in reversed(strategies):
         match strategy:
             case Timeout():
                 duration = min(duration, strategy.seconds)
             case Retry():
-                attempts *= strategy.max_attempts
+                attempts += (strategy.max_attempts - 1) * later
                 duration = min(
                     strategy.max_attempts * duration + _delays(strategy),
                     math.inf if strategy.max_elapsed is None else strategy.max_elapsed + duration,
                 )
             case Hedge():
-                attempts *= 1 + strategy.max_extra
+                attempts, later = attempts * (1 + strategy.max_extra), later * (1 + strategy.max_extra)
                 duration *= 1 + strategy.max_extra
             case Bulkhead(max_waiting=waiting, max_wait=wait) if waiting:
                 duration += math.inf if wait is None else wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -43,7 +44,7 @@ class Pipeline:
         self._listening: list[_Listening] = []
         self.strategies = _checked(strategies)
         self._name_them()
-        self._chain = Chain(name, self.strategies, self._join)
+        self._chain = Chain(self._hub, self.strategies, self._join)
         NAMES.register(name, self)
         for finding in lint(self.strategies):
             warnings.warn(f"pipeline {name!r}: {finding}", SeawallWarning, stacklevel=2)
@@ -52,8 +53,11 @@ class Pipeline:
         return f"Pipeline({self.name!r}, {', '.join(type(strategy).__name__ for strategy in self.strategies)})"
 
     def _name_them(self) -> None:
+        words: Counter[str] = Counter()
         for strategy in self.strategies:
-            strategy.call_it(f"{self.name}.{strategy.word}")
+            words[strategy.word] += 1
+            number = words[strategy.word]
+            strategy.call_it(f"{self.name}.{strategy.word}{number if number > 1 else ''}")
 
     def _join(self, strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> Call:
         linked = join(strategies, kind, leaf, watchful)
@@ -116,9 +120,8 @@ class Pipeline:
         listening = _Listening(listener, types)
         self._listening.append(listening)
         listening.follow(self.strategies)
-        if CallEnded in types:
-            listening.removers.append(self._hub.listen(listener, (CallEnded,)))
-            self.meter_anew()
+        listening.removers.append(self._hub.listen(listener, types))
+        self.meter_anew()
 
         def remove() -> None:
             if listening in self._listening:

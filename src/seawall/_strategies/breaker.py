@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from seawall._core import arguments
+from seawall._core.alone import alone_acall, alone_call
 from seawall._core.arguments import Matcher, Rng, Seconds
 from seawall._core.blocks import BlockGuard
+from seawall._core.chain import kind_of
 from seawall._core.circuit import (
     CLOSED,
     DISABLED,
@@ -23,13 +26,16 @@ from seawall._core.circuit import (
     Disabled,
     Isolated,
     Open,
-    Rules,
 )
+from seawall._core.circuit_rules import Rules
 from seawall._core.clock import Clock
 from seawall._core.guard import Guards
 from seawall._core.outcome import judge_by
 from seawall._core.strategy import Guard, Strategy
 
+P = ParamSpec("P")
+R = TypeVar("R")
+_LONGEST: Final = 300.0
 Mode = Literal["active", "metrics_only", "disabled"]
 
 
@@ -94,7 +100,7 @@ class CircuitBreaker(Guard):
             default 30.
         open_for_factor: each further opening in a row lasts so many times longer; default 1.
         open_for_cap: the longest opening, in seconds, also for a function's result that is infinite, not a number, or
-            overflows; default 300.
+            overflows; default 300, or `open_for` where that is longer.
         open_for_jitter: share by which an opening is lengthened or shortened at random, 0 to 1; default 0.
         probes: calls let through while half-open; a released one is given again; default 1.
         successes: probes that must succeed to close it; default 1. With a rate, the same rate judges once `probes`
@@ -123,7 +129,7 @@ class CircuitBreaker(Guard):
         slow_rate: float | None = None,
         open_for: Seconds | Callable[[int], float] = 30.0,
         open_for_factor: float = 1.0,
-        open_for_cap: Seconds = 300.0,
+        open_for_cap: Seconds | None = None,
         open_for_jitter: float = 0.0,
         probes: int = 1,
         successes: int = 1,
@@ -137,7 +143,7 @@ class CircuitBreaker(Guard):
     ) -> None:
         super().__init__(name, clock)
         seconds = arguments.seconds
-        cap = seconds("open_for_cap", open_for_cap)
+        cap = _cap(open_for_cap, open_for)
         duration = _opening(
             open_for,
             arguments.number("open_for_factor", open_for_factor, least=1.0),
@@ -167,6 +173,18 @@ class CircuitBreaker(Guard):
         self._circuit = Circuit(self.hub, replace(rules, min_calls=rules.min_calls or _least_calls(rules)), self.clock)
         self._holds: set[Isolation] = set()
 
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
+        protected = super().__call__(fn)
+        if isinstance(fn, staticmethod | classmethod):
+            return protected
+        match kind_of(fn):
+            case "call":
+                return functools.update_wrapper(alone_call(self.chain(), self._circuit, fn), fn)
+            case "acall":
+                return functools.update_wrapper(alone_acall(self.chain(), self._circuit, fn), fn)
+            case _:
+                return protected
+
     @property
     def rules(self) -> Rules:
         """The figures, checked."""
@@ -191,7 +209,7 @@ class CircuitBreaker(Guard):
             return
         self._holds.clear()
         if mode == "disabled":
-            self._circuit.change(Disabled)
+            self._circuit.change(lambda: Disabled(self._circuit))
         else:
             self._circuit.change(lambda: Closed(self._circuit, CLOSED if mode == "active" else METRICS_ONLY))
 
@@ -210,7 +228,8 @@ class CircuitBreaker(Guard):
         """Holds the circuit open by hand, until `close` of every hold, or `reset`."""
         hold = Isolation(self)
         self._holds.add(hold)
-        self._circuit.change(lambda: state if isinstance(state := self._circuit.state, Isolated) else Isolated())
+        circuit = self._circuit
+        circuit.change(lambda: circuit.state if isinstance(circuit.state, Isolated) else Isolated(circuit))
         return hold
 
     def reset(self) -> None:
@@ -297,6 +316,16 @@ def _check(rules: Rules) -> None:
         raise ValueError(problem)
 
 
+def _cap(open_for_cap: Seconds | None, open_for: Seconds | Callable[[int], float]) -> float:
+    base = 0.0 if callable(open_for) else arguments.seconds("open_for", open_for, infinite=True)
+    if open_for_cap is None:
+        return max(_LONGEST, base) if math.isfinite(base) else _LONGEST
+    cap = arguments.seconds("open_for_cap", open_for_cap)
+    if cap < base < math.inf:
+        raise ValueError(f"open_for={open_for!r} is above open_for_cap={cap:g}; use open_for_cap={base:g} or more")
+    return cap
+
+
 def _opening(
     open_for: Seconds | Callable[[int], float], factor: float, cap: float, jitter: float, rng: Rng
 ) -> Callable[[int], float]:
@@ -307,8 +336,6 @@ def _opening(
         choose: Callable[[int], float] = open_for
     else:
         base = arguments.seconds("open_for", open_for, infinite=True)
-        if cap < base < math.inf:
-            raise ValueError(f"open_for={open_for!r} is above open_for_cap={cap:g}; use open_for_cap={base:g} or more")
 
         def lengthened(attempt: int) -> float:
             return float(base * factor**attempt)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from seawall._core import arguments
 from seawall._core.arguments import Matcher
-from seawall._core.chain import IN_WORDS, Call, Kind, kind_of, name_of
+from seawall._core.chain import IN_WORDS, Call, Kind, Place, kind_of, name_of
 from seawall._core.clock import Clock
 from seawall._core.context import current
 from seawall._core.events import FellBack
@@ -54,7 +54,7 @@ class Fallback(Layer):
     def settings(self) -> dict[str, object]:
         return {"sources": tuple(source.name for source in self.sources), "on": self.on}
 
-    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+    def link(self, kind: Kind, inner: Call, place: Place) -> Call:
         for source in self.sources:
             if source.kind is not None and source.kind not in _SERVES[kind]:
                 raise TypeError(
@@ -87,6 +87,8 @@ class Fallback(Layer):
                         return self._served(source, failure, shape(source.ask(failure, args, kwargs)))
                     except Exception as error:
                         last = error
+                if last is failure:  # a source that passes the failure on as it is
+                    raise last
                 raise last from failure
             finally:
                 del failure, last  # no cycle of failure, traceback and frame
@@ -112,6 +114,8 @@ class Fallback(Layer):
                         return self._served(source, failure, await shape(answer))
                     except Exception as error:
                         last = error
+                if last is failure:  # a source that passes the failure on as it is
+                    raise last
                 raise last from failure
             finally:
                 del failure, last  # no cycle of failure, traceback and frame

@@ -11,8 +11,8 @@ from typing import Any
 
 from seawall._core import arguments
 from seawall._core.arguments import Matcher, Seconds
-from seawall._core.budget import RetryBudget
-from seawall._core.chain import IN_WORDS, Call, Kind
+from seawall._core.budget import RetryBudget, counted_acall, counted_outside
+from seawall._core.chain import IN_WORDS, Call, Kind, Place
 from seawall._core.clock import Clock
 from seawall._core.events import LOGGER, BudgetRefused, Hedged
 from seawall._core.outcome import asker
@@ -84,14 +84,14 @@ class Hedge(Layer):
             with self._lock:
                 self._durations.add(duration)
 
-    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+    def link(self, kind: Kind, inner: Call, place: Place) -> Call:
         if kind != "acall":
             raise TypeError(f"{self.name!r} is a Hedge, which serves async functions only, not {IN_WORDS[kind]}")
 
         async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return await _Race(self, lambda: inner(fn, args, kwargs)).run()
 
-        return call
+        return call if counted_outside(self.budget, place.outside) else counted_acall(self.budget, call)
 
     def adopt(self, old: Strategy) -> None:
         super().adopt(old)
@@ -110,19 +110,15 @@ class _Race:
         self._begun = 0
 
     async def run(self) -> Any:
-        budget = self._hedge.budget
-        if budget is not None:
-            budget.enter()
         try:
             return await self._race()
         finally:
             try:
                 await self._stop_losers()
             finally:
-                if budget is not None:
-                    budget.leave()
-                    for _ in range(self._held):
-                        budget.release()
+                while self._hedge.budget is not None and self._held:
+                    self._held -= 1
+                    self._hedge.budget.release()
 
     async def _race(self) -> Any:
         hedge = self._hedge

@@ -11,9 +11,9 @@ from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 from seawall._core import arguments
 from seawall._core.arguments import Matcher, Rng, Seconds
 from seawall._core.backoff import Backoff
-from seawall._core.budget import RetryBudget, counted_acall, counted_call
-from seawall._core.chain import Call, Kind, kind_of
-from seawall._core.clock import Clock, refuse_to_block
+from seawall._core.budget import RetryBudget, counted_acall, counted_call, counted_outside
+from seawall._core.chain import Call, Kind, Place, kind_of
+from seawall._core.clock import Clock
 from seawall._core.context import RETRY_CODE, current, forget_stale_retries
 from seawall._core.leaf import plain
 from seawall._core.outcome import retriable
@@ -94,16 +94,16 @@ class Retry(Layer):
             "budget": self.budget,
         }
 
-    def link(self, kind: Kind, inner: Call, watchful: bool) -> Call:
+    def link(self, kind: Kind, inner: Call, place: Place) -> Call:
         match kind:
             case "call":
-                return self._link_call(inner, self.on_result, watchful)
+                return self._link_call(inner, self.on_result, place)
             case "acall":
-                return self._link_acall(inner, self.on_result, watchful)
+                return self._link_acall(inner, self.on_result, place)
             case "stream":
-                return opened_stream(self._link_call(opened(inner), None, watchful))
+                return opened_stream(self._link_call(opened(inner), None, place))
             case "astream":
-                return opened_astream(self._link_acall(aopened(inner), None, watchful))
+                return opened_astream(self._link_acall(aopened(inner), None, place))
 
     def attempts(self) -> Attempts:
         """Returns a loop over attempts: `for attempt in retry.attempts(): with attempt: ...`, or with `async for`."""
@@ -121,8 +121,8 @@ class Retry(Layer):
             case _:
                 return protected
 
-    def _link_call(self, inner: Call, bad: Predicate | None, watchful: bool) -> Call:
-        clock, handles = self.clock, self.handles
+    def _link_call(self, inner: Call, bad: Predicate | None, place: Place) -> Call:
+        clock, handles, watchful = self.clock, self.handles, place.watchful
 
         def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if watchful:
@@ -141,7 +141,7 @@ class Retry(Layer):
             return self._again(run, inner, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
-        return call if self.budget is None else counted_call(self.budget, call)
+        return call if counted_outside(self.budget, place.outside) else counted_call(self.budget, call)
 
     def _alone_call(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A Retry alone around a plain function: the same as `_link_call`, in one frame."""
@@ -171,7 +171,7 @@ class Retry(Layer):
         with run:
             while (delay := run.next_delay()) is not None:
                 if delay:
-                    refuse_to_block(f"{self.name!r}")
+                    run.refuse_to_block()
                     self.clock.sleep(delay)
                 with run.attempt():
                     result = inner(fn, args, kwargs)
@@ -180,8 +180,8 @@ class Retry(Layer):
                     run.fail(None, result)
             return run.give_up()
 
-    def _link_acall(self, inner: Call, bad: Predicate | None, watchful: bool) -> Call:
-        clock, handles = self.clock, self.handles
+    def _link_acall(self, inner: Call, bad: Predicate | None, place: Place) -> Call:
+        clock, handles, watchful = self.clock, self.handles, place.watchful
 
         async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if watchful:
@@ -200,7 +200,7 @@ class Retry(Layer):
             return await self._aagain(run, inner, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
-        return call if self.budget is None else counted_acall(self.budget, call)
+        return call if counted_outside(self.budget, place.outside) else counted_acall(self.budget, call)
 
     def _alone_acall(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A Retry alone around an async function: the same as `_link_acall`, in one frame."""

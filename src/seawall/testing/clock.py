@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any, Final
 
-from seawall._core.clock import DEFAULT_CLOCK
+from seawall._core.clock import DEFAULT_CLOCK, DefaultClock
 
 _BASE: Final = 1_750_000_000.0
 """What `wall` begins at, unless told otherwise: an instant in June 2025."""
@@ -37,6 +37,7 @@ class FakeClock:
         self._loop_grace = grace or 0.0
         self._changed = threading.Condition()
         self._driven: list[_Driven] = []
+        self._before = DefaultClock()
 
     def now(self) -> float:
         """Seconds on this clock."""
@@ -88,6 +89,7 @@ class FakeClock:
             self._driven.append(_Driven(self, loop, self._loop_grace))
 
     def __enter__(self) -> FakeClock:
+        self._before.use(DEFAULT_CLOCK)
         DEFAULT_CLOCK.use(self)
         running = asyncio._get_running_loop()
         if running is not None:
@@ -95,7 +97,7 @@ class FakeClock:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        DEFAULT_CLOCK.use_system()
+        DEFAULT_CLOCK.use(self._before)
         for driven in self._driven:
             driven.let_go()
         self._driven.clear()

@@ -1,0 +1,16 @@
+"""The rows of the table, by family, in the order of the budgets."""
+
+from __future__ import annotations
+
+import re
+
+from benchmarks.contenders import breaker, five, footprint, guards, retry, scale
+from benchmarks.rows import Row
+
+ROWS: list[Row] = [*retry.ROWS, *breaker.ROWS, *guards.ROWS, *five.ROWS, *footprint.ROWS, *scale.ROWS]
+
+
+def chosen(pattern: str) -> list[Row]:
+    """Returns the rows whose key or title a regular expression is found in. Raises re.error for what is none."""
+    wanted = re.compile(pattern, re.IGNORECASE)
+    return [row for row in ROWS if wanted.search(row.key) or wanted.search(row.title)]
