@@ -2,10 +2,12 @@
 
 `@both def test_...(colour: Colour)` runs in the first two, `@every` in all three, `@concurrent` where calls overlap::
 
-    fn = colour.script(ConnectionError, Lasts(0.5, "done"))             # fails, then lasts half a second
+    fn = colour.script(ConnectionError, Lasts(0.5, "done"))  # fails, then lasts half a second
     assert "done" == colour.call(Retry(on=ConnectionError, backoff=1.0), fn)
-    assert ([0.0, 1.0], 1.5) == (fn.started, colour.clock.now())        # each run has a fake clock of its own
+    assert ([0.0, 1.0], 1.5) == (fn.started, colour.clock.now())  # each run has a fake clock of its own
 """
+
+# ruff: noqa: D102 - an override does what the method says that it overrides
 
 import asyncio
 import contextvars
@@ -13,7 +15,7 @@ import functools
 import itertools
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pytest
@@ -31,16 +33,19 @@ def pipeline(*strategies: Strategy) -> Pipeline:
 
 
 class Lasts(NamedTuple):
+    """An outcome that takes so many seconds of the fake clock."""
+
     seconds: float
     outcome: Any = None
 
 
 class Held:
+    """An outcome that waits until it is let go."""
+
     def __init__(self, outcome: Any = None) -> None:
         self.outcome, self.thread, self.task = outcome, threading.Event(), asyncio.Event()
 
     def let_go(self) -> None:
-        """Ends the call that is held."""
         self.thread.set()
         self.task.set()
 
@@ -51,21 +56,28 @@ class Script:
     An exception is raised, a function is called for the outcome, `Lasts` lets time pass first, `Held` waits.
     """
 
-    def __init__(self, clock: FakeClock, outcomes: tuple[Any, ...]) -> None:
+    def __init__(self, clock: FakeClock, *outcomes: Any) -> None:
+        self.clock, self.outcomes = clock, outcomes
         self.started: list[float] = []
         self.__qualname__ = f"script {next(NUMBERS)}"  # strategies are named after what they decorate
-        self._clock, self._outcomes = clock, outcomes
 
     @property
     def calls(self) -> int:
-        """How often it was called."""
         return len(self.started)
 
-    def _next(self) -> Any:
-        self.started.append(self._clock.now())
-        return self._outcomes[min(self.calls, len(self._outcomes)) - 1]
+    def __call__(self) -> Any:
+        outcome = self.begin()
+        if isinstance(outcome, Lasts):
+            self.clock.advance(outcome.seconds)
+        if isinstance(outcome, Held):
+            assert outcome.thread.wait(PATIENCE), "was never let go"
+        return self.end(outcome)
 
-    def _play(self, outcome: Any) -> Any:
+    def begin(self) -> Any:
+        self.started.append(self.clock.now())
+        return self.outcomes[min(self.calls, len(self.outcomes)) - 1]
+
+    def end(self, outcome: Any) -> Any:
         outcome = outcome.outcome if isinstance(outcome, Lasts | Held) else outcome
         outcome = outcome() if callable(outcome) else outcome
         if isinstance(outcome, BaseException):
@@ -73,40 +85,94 @@ class Script:
         return outcome
 
 
-class _SyncScript(Script):
-    def __call__(self) -> Any:
-        outcome = self._next()
-        if isinstance(outcome, Lasts):
-            self._clock.advance(outcome.seconds)
-        assert not isinstance(outcome, Held) or outcome.thread.wait(PATIENCE), "was never let go"
-        return self._play(outcome)
+class AsyncScript(Script):
+    """A script that is an async function."""
 
-
-class _AsyncScript(Script):
     async def __call__(self) -> Any:
-        outcome = self._next()
+        outcome = self.begin()
         if isinstance(outcome, Lasts):
-            self._clock.drive(asyncio.get_running_loop())
+            self.clock.drive(asyncio.get_running_loop())
             await asyncio.sleep(outcome.seconds)
         if isinstance(outcome, Held):
             await outcome.task.wait()
-        return self._play(outcome)
+        return self.end(outcome)
 
 
 class Sync:
-    """Plain calls. `Threads` makes each on a new thread, `Async` makes async ones, each in a new event loop.
-
-    With these two `start` begins a call, `end` waits for its end, and `until` for a condition meanwhile.
-    """
+    """Plain calls on the test's own thread: `colour.call(strategy or pipeline, colour.script(*outcomes))`."""
 
     def __init__(self, clock: FakeClock, runner: asyncio.Runner) -> None:
-        self.clock, self._runner = clock, runner
-        self.script = functools.partial(_AsyncScript if isinstance(self, Async) else _SyncScript, clock)
+        self.clock, self.runner = clock, runner
+        self.script = functools.partial(AsyncScript if isinstance(self, Async) else Script, clock)
 
     def call(self, target: Pipeline | Strategy, fn: Any) -> Any:
-        """Calls `fn` through a pipeline or a strategy."""
         return target.call(fn) if isinstance(target, Pipeline) else target(fn)()
 
 
 class Threads(Sync):
-    call = lambda self, target, fn: self.end(self.start(target, fn))
+    """Plain calls, each on a thread of its own. `start` begins one, `end` waits for it, `until` for a condition."""
+
+    def call(self, target: Pipeline | Strategy, fn: Any) -> Any:
+        return self.end(self.start(target, fn))
+
+    def start(self, target: Pipeline | Strategy, fn: Any) -> Any:
+        return ThreadPoolExecutor(1).submit(contextvars.copy_context().run, super().call, target, fn)
+
+    def end(self, flight: Any) -> Any:
+        return flight.result(PATIENCE)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        assert any(condition() or self.pause() for _ in range(1000)), "never came true"
+
+    def pause(self) -> None:
+        threading.Event().wait(PATIENCE / 1000)
+
+
+class Async(Threads):
+    """Async calls, each in an event loop of its own; those that are started share one."""
+
+    def call(self, target: Pipeline | Strategy, fn: Any) -> Any:
+        return asyncio.run(bounded(target.acall(fn) if isinstance(target, Pipeline) else target(fn)()))
+
+    def start(self, target: Pipeline | Strategy, fn: Any) -> Any:
+        call = target.acall(fn) if isinstance(target, Pipeline) else target(fn)()
+        return self.runner.get_loop().create_task(call)
+
+    def end(self, flight: Any) -> Any:
+        self.runner.run(bounded(asyncio.wait({flight})))
+        return flight.result()
+
+    def pause(self) -> None:
+        self.runner.run(asyncio.sleep(0))
+
+
+async def bounded(call: Any) -> Any:
+    """Awaits a call; one that hangs is cancelled."""
+    hung = asyncio.current_task().cancel, f"still running after {PATIENCE} s"
+    timer = threading.Timer(PATIENCE, asyncio.get_running_loop().call_soon_threadsafe, hung)
+    timer.start()
+    try:
+        return await call
+    finally:
+        timer.cancel()
+
+
+Colour = Sync | Threads | Async
+
+
+def run_in(*colours: type[Sync]) -> Callable[[Callable[..., None]], Any]:
+    """Returns a decorator that runs a test once for each colour, which it is given as its argument `colour`."""
+
+    def decorate(test: Callable[..., None]) -> Any:
+        @pytest.mark.parametrize("colour", colours, ids=lambda kind: kind.__name__.lower())
+        @functools.wraps(test)
+        def run(colour: type[Sync], **others: Any) -> None:
+            with FakeClock() as clock, asyncio.Runner() as runner:
+                test(colour(clock, runner), **others)
+
+        return run
+
+    return decorate
+
+
+both, every, concurrent = run_in(Sync, Async), run_in(Sync, Async, Threads), run_in(Threads, Async)

@@ -100,7 +100,7 @@ def test_core_26_late_attempts_wait_for_the_cap(jitter: str, retry: int) -> None
 
 @pytest.mark.parametrize("retry", [1025, 1026, 10_000, 10**9])
 def test_core_26_the_smallest_base_overflows_nowhere(retry: int) -> None:
-    """A base so small that its factor's power overflows before the delay reaches the cap gives a number all the same."""
+    """A base so small that its factor's power overflows below the cap gives a number all the same."""
     assert 0.0 <= Backoff.exponential(1e-308, cap=20).delay(retry, None, lambda: 1.0) <= 20.0
 
 

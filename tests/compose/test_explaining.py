@@ -133,7 +133,7 @@ def test_the_linter_is_silent(case: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: [],
+        list,
         lambda: [Timeout(1)],
         lambda: [RateLimit(5)],
         lambda: [Fallback(1, on=OSError)],
@@ -171,7 +171,7 @@ def test_findings_come_with_every_place() -> None:
 @pytest.mark.parametrize(
     ("make", "attempts", "duration"),
     [
-        (lambda: [], 1, math.inf),
+        (list, 1, math.inf),
         (lambda: [Timeout(10)], 1, 10.0),
         (lambda: [Timeout(5, name="worst total"), Timeout(1, name="worst attempt")], 1, 1.0),
         (lambda: [Bulkhead(1, max_waiting=1, max_wait=3), Timeout(10)], 1, 13.0),

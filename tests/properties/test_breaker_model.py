@@ -69,7 +69,7 @@ class BreakerMachine(RuleBasedStateMachine):
             probes=probes,
             successes=self.successes,
             clock=self.clock,
-            name=f"modelled-{next(NUMBERS)}",
+            name=f"breaker-model-{next(NUMBERS)}",
         )
         self.recorder = Recorder()
         self.breaker.listen(self.recorder, CircuitChanged)
@@ -157,9 +157,12 @@ class BreakerMachine(RuleBasedStateMachine):
         try:
             permit = self.breaker.acquire()
         except (CircuitOpenError, CircuitIsolatedError) as error:
-            assert expected == (type(error), error.retry_after)
+            refused: object = (type(error), error.retry_after)
+        else:
+            refused = None
+        assert expected == refused
+        if refused is not None:
             return
-        assert expected is None
         held = Held(permit, self.epoch, self.clock.now() + self.lease)
         self.held.append(held)
         if self.epoch.word == "half_open":

@@ -32,7 +32,7 @@ class BulkheadMachine(RuleBasedStateMachine):
     def begin(self, limit: int, room: int) -> None:
         """Makes a bulkhead and two loops."""
         self.limit, self.room = limit, room
-        self.bulkhead = Bulkhead(limit, max_waiting=room, name=f"modelled-{next(NUMBERS)}")
+        self.bulkhead = Bulkhead(limit, max_waiting=room, name=f"bulkhead-model-{next(NUMBERS)}")
         self.loops = [asyncio.new_event_loop() for _ in range(2)]
         self.callers: list[Caller] = []
         self.holders: list[Caller] = []

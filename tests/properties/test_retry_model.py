@@ -83,7 +83,7 @@ def run(colour: str, script: list[Step], rules: dict[str, Any]) -> tuple[int, li
         on=ConnectionError,
         on_result=lambda result: result[0] == "bad",
         clock=clock,
-        name=f"modelled-{next(NUMBERS)}",
+        name=f"retry-model-{next(NUMBERS)}",
         **rules,
     )
     attempts = play(script, clock)
@@ -138,8 +138,8 @@ def test_nested_retries_add_and_do_not_multiply(outer: int, inner: int, script: 
     """However the outcomes fall, two nested Retries make at most the sum of their retries and the first call."""
     clock = FakeClock()
     settings_ = {"on": ConnectionError, "backoff": 0.0, "clock": clock}
-    inside = Retry(max_attempts=inner, name=f"modelled-{next(NUMBERS)}", **settings_)
-    outside = Retry(max_attempts=outer, name=f"modelled-{next(NUMBERS)}", **settings_)
+    inside = Retry(max_attempts=inner, name=f"retry-model-{next(NUMBERS)}", **settings_)
+    outside = Retry(max_attempts=outer, name=f"retry-model-{next(NUMBERS)}", **settings_)
     outcomes = iter(script)
     made: list[bool] = []
 

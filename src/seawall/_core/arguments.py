@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
+from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
+
 Seconds: TypeAlias = float | timedelta
 """A duration: a number of seconds, or a timedelta."""
 
@@ -22,9 +24,13 @@ Choice = TypeVar("Choice", bound=str)
 def _number(argument: str, value: object, wanted: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{argument}={value!r} is not a number; use {wanted}")
-    if math.isnan(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{argument}, a whole number beyond 1e308, is too large; use {wanted}") from None
+    if math.isnan(number):
         raise ValueError(f"{argument}=nan; use {wanted}")
-    return float(value)
+    return number
 
 
 def seconds(argument: str, value: Seconds, *, zero: bool = False, infinite: bool = False) -> float:
@@ -78,6 +84,23 @@ def matcher(argument: str, value: Matcher) -> Matcher:
             raise TypeError(f"{argument}={value!r} is no exception class; use {wanted}")
         return value
     function(argument, value, wanted)
+    return value
+
+
+def flag(argument: str, value: bool) -> bool:
+    """Returns `value`, which must be True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument}={value!r} is neither True nor False; use one of them")
+    return value
+
+
+def clock(argument: str, value: Clock | None) -> Clock | DefaultClock:
+    """Returns `value`, or the default clock for None."""
+    if value is None:
+        return DEFAULT_CLOCK
+    for part in ("now", "wall", "sleep", "asleep", "wait", "drive"):
+        if not callable(getattr(value, part, None)):
+            raise TypeError(f"{argument}={value!r} is no clock, it has no {part}(); use one such as FakeClock()")
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -59,8 +58,9 @@ class Backoff:
         spread: float | None = None,
     ) -> Backoff:
         """`base`, then `step` more each time (default: `base` more)."""
-        more = arguments.seconds("step", base if step is None else step, zero=True)
-        return _make("base", (base,), 1.0, more, cap, jitter, spread)
+        first = arguments.seconds("base", base, zero=True)
+        more = first if step is None else arguments.seconds("step", step, zero=True)
+        return _make("base", (base,), 1.0, more, arguments.seconds("cap", cap), jitter, spread)
 
     @staticmethod
     def exponential(
@@ -72,7 +72,8 @@ class Backoff:
         spread: float | None = None,
     ) -> Backoff:
         """`base`, then `factor` times as long each time."""
-        return _make("base", (base,), arguments.number("factor", factor, least=1.0), 0.0, cap, jitter, spread)
+        growth = arguments.number("factor", factor, least=1.0)
+        return _make("base", (base,), growth, 0.0, arguments.seconds("cap", cap), jitter, spread)
 
     def delay(self, retry: int, previous: float | None, rng: Rng) -> float:
         """Returns the seconds before retry number `retry` (from 1); `previous` is the delay before this one."""
@@ -108,9 +109,12 @@ class Backoff:
     def plain(self, retry: int) -> float:
         """Returns the delay before retry number `retry` without jitter."""
         start = self._delays[min(retry, len(self._delays)) - 1]
-        if start and self._factor > 1 and (retry - 1) * math.log(self._factor) + math.log(start) > math.log(self.cap):
-            return self.cap  # decided on logarithms: the power itself may overflow
-        return min(self.cap, start * self._factor ** (retry - 1 if start else 0) + self._step * (retry - 1))
+        if not start and not self._step:
+            return 0.0
+        try:
+            return min(self.cap, start * self._factor ** (retry - 1) + self._step * (retry - 1))
+        except OverflowError:
+            return self.cap
 
 
 def _make(
@@ -118,7 +122,7 @@ def _make(
     delays: tuple[Seconds, ...],
     factor: float,
     step: float,
-    cap: Seconds | None,
+    cap: float | None,
     jitter: Jitter,
     spread: float | None,
 ) -> Backoff:
@@ -128,7 +132,7 @@ def _make(
     most = 1.0 if jitter == "proportional" else LONGEST
     width = {"additive": 0.1, "proportional": 0.25}.get(jitter, 0.0)
     plain = tuple(arguments.seconds(name, delay, zero=True) for delay in delays)
-    limit = max(LONGEST, *plain) if cap is None else arguments.seconds("cap", cap)
+    limit = max(LONGEST, *plain) if cap is None else cap
     if plain[0] > limit:
         raise ValueError(f"{name}={delays[0]!r} is above cap={cap!r}; use a cap of at least {plain[0]:g}")
     return Backoff(

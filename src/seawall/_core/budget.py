@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seawall._core import arguments
+from seawall._core.names import check_name
 
 
 class RetryBudget:
@@ -26,6 +27,7 @@ class RetryBudget:
     def __init__(self, rate: float = 0.2, min_concurrent: int = 3, *, name: str = "budget") -> None:
         self.rate = arguments.number("rate", rate, least=0.0)
         self.min_concurrent = arguments.whole("min_concurrent", min_concurrent, least=0)
+        check_name(name)
         self.name = name
         self._calls: deque[None] = deque()  # append, pop and len are atomic: no lock on the way of a plain call
         self._retries: deque[None] = deque()  # given back without the lock, since a finalizer may do it

@@ -10,7 +10,17 @@ from typing import Final
 _AT: Final = os.environ.get("SEAWALL_CRASH_AT", "")
 _RECORD: Final = os.environ.get("SEAWALL_CRASH_RECORD", "")
 _ARMED: Final = bool(_AT or _RECORD)
-_name, _, _count = _AT.rpartition(":")
+
+
+def _place(text: str) -> tuple[str, int]:
+    """Reads `name:count`."""
+    name, _, count = text.rpartition(":")
+    if not name or not count.isdecimal() or int(count) < 1:
+        raise ValueError(f"SEAWALL_CRASH_AT={text!r} names no crash point; use name:count, with a count from 1 on")
+    return name, int(count)
+
+
+_CRASH: Final = _place(_AT) if _AT else None
 _lock = threading.Lock()
 _passed: dict[str, int] = {}
 
@@ -31,5 +41,5 @@ def _pass(name: str) -> None:
         if _RECORD:
             with open(_RECORD, "a", encoding="utf-8") as record:
                 record.write(f"{name}\n")
-        if name == _name and _passed[name] == int(_count):
+        if (name, _passed[name]) == _CRASH:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ from typing import Any
 
 from seawall._core import arguments
 from seawall._core.arguments import Seconds
-from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
+from seawall._core.clock import Clock, DefaultClock
 from seawall._core.context import NOTHING, Scope, current, surround
 from seawall._core.errors import CallTimeoutError, DeadlineExceededError
 from seawall._core.events import CallTimedOut, Hub
@@ -30,7 +30,7 @@ class deadline:
 
     def __init__(self, seconds: Seconds, *, clock: Clock | None = None) -> None:
         self._limit = arguments.seconds("seconds", seconds, zero=True, infinite=True)
-        self._clock = clock or DEFAULT_CLOCK
+        self._clock = arguments.clock("clock", clock)
         self._scope: Scope | None = None
 
     def __enter__(self) -> deadline:

@@ -94,9 +94,7 @@ class CallTimeoutError(SeawallError, TimeoutError):
         self.name = name
         self.limit = limit
         self.by_deadline = by_deadline
-
-    def __reduce__(self) -> tuple[type[CallTimeoutError], tuple[str, float, bool]]:
-        return type(self), (self.name, self.limit, self.by_deadline)
+        self.args = (name, limit, by_deadline)  # OSError, a base of TimeoutError, keeps none of them
 
     def __str__(self) -> str:
         what = "the deadline left it" if self.by_deadline else "its limit is"

@@ -169,22 +169,36 @@ class CallEnded(_CallEnded, Event):
     """
 
     __slots__ = ()
+    level: ClassVar[int] = logging.NOTSET
 
 
 Listener: TypeAlias = Callable[[Any], object]
-Wanted: TypeAlias = tuple[Listener, tuple[type[Event], ...]]
-
-EVERYWHERE: list[Wanted] = []
-"""Listeners to all strategies, kept in this one list so that its truth can be tested."""
-
-_faulty: set[int] = set()
 
 
-def log_fault(listener: Listener, event: Event) -> None:
-    """Logs, the first time, that a listener raised."""
-    if id(listener) not in _faulty:
-        _faulty.add(id(listener))
-        LOGGER.exception("listener %r raised on %s; its further errors are not logged", listener, event)
+class Subscription:
+    """A listener, and the events that it asks for; none named: all of them except `CallEnded`."""
+
+    __slots__ = ("_faulty", "listener", "types")
+
+    def __init__(self, listener: Listener, types: tuple[type[Event], ...]) -> None:
+        if not callable(listener):
+            raise TypeError(f"listener={listener!r} cannot be called; use a function of one event")
+        for kind in types:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise TypeError(f"{kind!r} is no event class; use classes such as CircuitChanged or Retried")
+        self.listener = listener
+        self.types = types or (_Record,)
+        self._faulty = False
+
+    def log_fault(self, event: Event) -> None:
+        """Logs, the first time, that the listener raised."""
+        if not self._faulty:
+            self._faulty = True
+            LOGGER.exception("listener %r raised on %s; its further errors are not logged", self.listener, event)
+
+
+EVERYWHERE: list[Subscription] = []
+"""Those who listen to all strategies, kept in this one list so that its truth can be tested."""
 
 
 class Hub:
@@ -194,18 +208,18 @@ class Hub:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.listeners: list[Wanted] = []
+        self.listeners: list[Subscription] = []
 
     def tell(self, event: Event) -> None:
         """Logs the event and tells those who listen. Never raises; must be called without a lock held."""
         if LOGGER.isEnabledFor(event.level):
             LOGGER.log(event.level, "%s", event, extra={"seawall_event": event})
-        for listener, types in (*self.listeners, *EVERYWHERE):
-            if isinstance(event, types):
+        for subscription in (*self.listeners, *EVERYWHERE):
+            if isinstance(event, subscription.types):
                 try:
-                    listener(event)
+                    subscription.listener(event)
                 except Exception:
-                    log_fault(listener, event)
+                    subscription.log_fault(event)
 
     def refuse(self, error: Refusal) -> Refusal:
         """Tells of a rejection, where anybody listens, and returns it to be raised."""
@@ -218,23 +232,13 @@ class Hub:
         return add(self.listeners, listener, types)
 
 
-def add(listeners: list[Wanted], listener: Listener, types: tuple[type[Event], ...]) -> Callable[[], None]:
+def add(listeners: list[Subscription], listener: Listener, types: tuple[type[Event], ...]) -> Callable[[], None]:
     """Adds a listener to a list; returns the function that removes it again."""
-    entry = wanted(listener, types)
-    listeners.append(entry)
+    subscription = Subscription(listener, types)
+    listeners.append(subscription)
 
     def remove() -> None:
-        if entry in listeners:
-            listeners.remove(entry)
+        if subscription in listeners:
+            listeners.remove(subscription)
 
     return remove
-
-
-def wanted(listener: Listener, types: tuple[type[Event], ...]) -> Wanted:
-    """Pairs a listener with the events it asks for; none named: all of them except `CallEnded`."""
-    if not callable(listener):
-        raise TypeError(f"listener={listener!r} cannot be called; use a function of one event")
-    for kind in types:
-        if not (isinstance(kind, type) and issubclass(kind, Event)):
-            raise TypeError(f"{kind!r} is no event class; use classes such as CircuitChanged or Retried")
-    return listener, types or (_Record,)

@@ -7,22 +7,24 @@ from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from seawall._core.clock import Clock, DefaultClock
-from seawall._core.events import CallEnded, Listener, log_fault
+from seawall._core.events import CallEnded, Subscription
 from seawall._core.outcome import label
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def meter(kind: str, name: str, listeners: Sequence[Listener], clock: Clock | DefaultClock, inner: Call) -> Call:
+def meter(
+    kind: str, name: str, subscriptions: Sequence[Subscription], clock: Clock | DefaultClock, inner: Call
+) -> Call:
     """Links a meter around a chain of any kind, for listeners that are known now."""
 
     def ended(start: float, error: BaseException | None) -> None:
         event = CallEnded(name, clock.now() - start, "success" if error is None else label(error), error)
-        for listener in listeners:
+        for subscription in subscriptions:
             try:
-                listener(event)
+                subscription.listener(event)
             except Exception:
-                log_fault(listener, event)
+                subscription.log_fault(event)
 
     def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         start = clock.now()

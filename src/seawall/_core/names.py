@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 import weakref
+from types import FrameType
 from typing import Any, Final
 
 
@@ -16,6 +18,15 @@ def check_name(name: object) -> None:
     """Raises TypeError for what is no name."""
     if not isinstance(name, str) or not name:
         raise TypeError(f"name={name!r} is no name; use a text such as 'rates'")
+
+
+def warn(text: str) -> None:
+    """Warns, in the name of the first line outside seawall that led here."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "seawall":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, SeawallWarning, stacklevel=level)
 
 
 class Names:
@@ -34,11 +45,7 @@ class Names:
                 listed = f"{name}#{number}"
             self._listed[listed] = thing
         if number > 1:
-            warnings.warn(
-                f"the name {name!r} is in use already; this one is listed as {listed!r} and shares no state with it",
-                SeawallWarning,
-                stacklevel=4,
-            )
+            warn(f"the name {name!r} is in use already; this one is listed as {listed!r} and shares no state with it")
         return listed
 
     def hand_over(self, old: Any, new: Any) -> None:

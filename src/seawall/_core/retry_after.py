@@ -20,9 +20,13 @@ def seconds_of(hint: object, wall: float) -> float | None:
         hint = hint.total_seconds()
     if isinstance(hint, str):
         return _of_text(hint.strip(), wall)
-    if isinstance(hint, bool) or not isinstance(hint, int | float) or not math.isfinite(hint) or hint < 0:
+    if isinstance(hint, bool) or not isinstance(hint, int | float):
         return None
-    return float(hint)
+    try:
+        seconds = float(hint)
+    except OverflowError:
+        seconds = math.inf
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _of_text(text: str, wall: float) -> float | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+from seawall._core import arguments
 from seawall._core.chain import Call, Chain, Kind, Place, decorate, name_of
-from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
+from seawall._core.clock import Clock, DefaultClock
 from seawall._core.events import Event, Hub, Listener
 from seawall._core.guard import Guards, link_guards
 from seawall._core.names import NAMES, check_name
@@ -33,7 +34,7 @@ class Strategy:
         self.named = False
         if name is not None:
             self.call_it(name)
-        self.clock: Clock | DefaultClock = clock or DEFAULT_CLOCK
+        self.clock: Clock | DefaultClock = arguments.clock("clock", clock)
         self._chain: Chain | None = None
 
     @property
@@ -57,8 +58,9 @@ class Strategy:
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
         """Returns `fn` protected by this strategy alone; async functions and generators stay what they are."""
+        protected = decorate(self.chain(), fn)
         self.call_it(name_of(fn))
-        return decorate(self.chain(), fn)  # type: ignore[no-any-return]
+        return protected  # type: ignore[no-any-return]
 
     def chain(self) -> Chain:
         """Returns the chain that holds this strategy alone."""

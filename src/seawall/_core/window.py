@@ -56,7 +56,8 @@ class TimeWindow:
         self.buckets = buckets
         self._span = seconds / buckets
         self._total, self._failures, self._slow = [0] * buckets, [0] * buckets, [0] * buckets
-        self._newest = self._place = -1
+        self._newest: int | None = None
+        self._place = 0
         self._edge = float("-inf")
         self.total = self.failures = self.slow = 0
 
@@ -76,9 +77,10 @@ class TimeWindow:
     def move(self, now: float) -> None:
         """Lets go of what has become too old. Time that stands still or seems to go back moves nothing."""
         span = int(now // self._span)
-        if span <= self._newest:
+        if self._newest is not None and span <= self._newest:
             return
-        for passed in range(max(self._newest + 1, span - self.buckets + 1), span + 1):
+        oldest = span - self.buckets + 1
+        for passed in range(oldest if self._newest is None else max(self._newest + 1, oldest), span + 1):
             place = passed % self.buckets
             self.total -= self._total[place]
             self.failures -= self._failures[place]

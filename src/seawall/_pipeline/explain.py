@@ -102,7 +102,8 @@ def _worst(strategies: Sequence[Strategy]) -> tuple[int, float]:
                 )
             case Hedge():
                 attempts, later = attempts * (1 + strategy.max_extra), later * (1 + strategy.max_extra)
-                duration *= 1 + strategy.max_extra
+                pause = duration if isinstance(strategy.after, str) else min(duration, strategy.after)
+                duration += strategy.max_extra * pause
             case Bulkhead(max_waiting=waiting, max_wait=wait) if waiting:
                 duration += math.inf if wait is None else wait
             case RateLimit(max_wait=wait):

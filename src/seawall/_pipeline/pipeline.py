@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+from seawall._core import arguments
 from seawall._core.chain import Call, Chain, Kind, check_kind, decorate
-from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
+from seawall._core.clock import Clock
 from seawall._core.context import NOTHING, Trace, current, surround
 from seawall._core.events import EVERYWHERE, CallEnded, Event, Hub, Listener
 from seawall._core.meter import meter
-from seawall._core.names import NAMES, SeawallWarning, check_name
+from seawall._core.names import NAMES, check_name, warn
 from seawall._core.outcome import Outcome
 from seawall._core.strategy import Strategy, join
 from seawall._pipeline.explain import Explanation, explain, lint
@@ -40,14 +40,14 @@ class Pipeline:
         check_name(name)
         self.name = name
         self._hub = Hub(name)
-        self._clock: Clock | DefaultClock = clock or DEFAULT_CLOCK
+        self._clock = arguments.clock("clock", clock)
         self._listening: list[_Listening] = []
         self.strategies = _checked(strategies)
         self._name_them()
         self._chain = Chain(self._hub, self.strategies, self._join)
         NAMES.register(name, self)
         for finding in lint(self.strategies):
-            warnings.warn(f"pipeline {name!r}: {finding}", SeawallWarning, stacklevel=2)
+            warn(f"pipeline {name!r}: {finding}")
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name!r}, {', '.join(type(strategy).__name__ for strategy in self.strategies)})"
@@ -61,7 +61,7 @@ class Pipeline:
 
     def _join(self, strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> Call:
         linked = join(strategies, kind, leaf, watchful)
-        metering = [listener for listener, types in (*self._hub.listeners, *EVERYWHERE) if CallEnded in types]
+        metering = [each for each in (*self._hub.listeners, *EVERYWHERE) if CallEnded in each.types]
         return meter(kind, self.name, metering, self._clock, linked) if metering else linked
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
@@ -78,11 +78,16 @@ class Pipeline:
         link = (chain.call or chain.prepare("call")) if current() is None else chain.watch("call")
         return link(fn, args, kwargs)  # type: ignore[no-any-return]
 
-    async def acall(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def acall(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls an async function through the pipeline."""
         code = getattr(fn, "__code__", None)
         if code is None or not code.co_flags & _COROUTINE:
-            check_kind("acall", fn, "acall", "use call() for plain functions, and decorate generators")
+            check_kind(
+                "acall",
+                fn,
+                "acall",
+                "use call() for it, or wrap it in an async function where it returns an awaitable; decorate generators",
+            )
         chain = self._chain
         link = (chain.acall or chain.prepare("acall")) if current() is None else chain.watch("acall")
         return await link(fn, args, kwargs)  # type: ignore[no-any-return]
@@ -96,7 +101,9 @@ class Pipeline:
             trace.end()
         return Outcome(value, trace.served_by, trace.attempts, self._clock.now() - start)
 
-    async def acall_outcome(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
+    async def acall_outcome(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Outcome[R]:
         """Calls an async function and says how it went. A call that fails raises, as with `acall`."""
         trace, start = _Traced(), self._clock.now()
         try:

@@ -262,7 +262,9 @@ class CircuitBreaker(Guard):
 
     def settings(self) -> dict[str, object]:
         rules = self.rules
-        figures = ("failures", "failure_rate", "window", "window_calls", "min_calls", "slow_after", "slow_rate")
+        figures = ["failures", "failure_rate", "window", "window_calls", "slow_after", "slow_rate"]
+        if rules.new_window() is not None:
+            figures.append("min_calls")
         shown = {figure: getattr(rules, figure) for figure in figures if getattr(rules, figure) is not None}
         return {**shown, "open_for": self.open_for, "probes": rules.probes, "on": self.on}
 

@@ -80,7 +80,7 @@ class Retry(Layer):
         if budget is not None and not isinstance(budget, RetryBudget):
             raise TypeError(f"budget={budget!r} is no budget; use RetryBudget(rate=0.2, min_concurrent=3)")
         self.budget = budget
-        self.retry_after = retry_after
+        self.retry_after = arguments.flag("retry_after", retry_after)
         self.max_retry_after = arguments.seconds("max_retry_after", max_retry_after, infinite=True)
         self.rng = arguments.rng("rng", rng)
         self.handles = retriable(on)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from typing import Any, Final
 
+from seawall._core import arguments
 from seawall._core.clock import DEFAULT_CLOCK, DefaultClock
 
 _BASE: Final = 1_750_000_000.0
@@ -31,11 +34,13 @@ class FakeClock:
 
     def __init__(self, start: float = 0.0, *, wall: float = _BASE, grace: float | None = None) -> None:
         self.slept: list[float] = []
-        self._now = float(start)
-        self._offset = wall - start
+        self._now = arguments.number("start", start, least=-math.inf)
+        self._offset = arguments.number("wall", wall, least=-math.inf) - self._now
+        if grace is not None:
+            grace = arguments.seconds("grace", grace, zero=True)
         self._thread_grace = 0.02 if grace is None else grace
         self._loop_grace = grace or 0.0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._driven: list[_Driven] = []
         self._before = DefaultClock()
 
@@ -71,17 +76,15 @@ class FakeClock:
     def wait(self, event: threading.Event, timeout: float | None) -> bool:
         """Waits for an event that another thread sets; when none does within the grace, time jumps to the end."""
         end = None if timeout is None else self._now + timeout
-        with self._changed:
-            while not event.is_set() and (end is None or self._now < end):
-                before = self._now
-                self._changed.wait(self._thread_grace or 0.001)
-                if end is not None and not event.is_set() and self._now == before:
-                    break
-        if event.is_set():
-            return True
-        if end is not None:
-            self._move_to(end)
-        return event.is_set()
+        seen, patient_until = self._now, time.monotonic() + self._thread_grace
+        while not event.wait(0.002):
+            if end is not None and self._now >= end:
+                return False
+            if self._now != seen:  # somebody moves the clock: be patient anew
+                seen, patient_until = self._now, time.monotonic() + self._thread_grace
+            elif end is not None and time.monotonic() >= patient_until:
+                self._move_to(end)
+        return True
 
     def drive(self, loop: asyncio.AbstractEventLoop) -> None:
         """Puts an event loop on virtual time, until the clock is left."""
@@ -103,9 +106,8 @@ class FakeClock:
         self._driven.clear()
 
     def _move_to(self, instant: float) -> None:
-        with self._changed:
+        with self._lock:
             self._now = max(self._now, instant)
-            self._changed.notify_all()
 
 
 class _Driven:
@@ -119,7 +121,8 @@ class _Driven:
         if selector is None:
             raise RuntimeError(f"{loop!r} cannot run on virtual time; use asyncio's own event loop with FakeClock")
         self._selector, self._select = selector, selector.select
-        self._shift = loop.time() - clock.now()
+        pending = getattr(loop, "_scheduled", True)  # without timers there is no order to keep, and sums are exact
+        self._shift = loop.time() - clock.now() if pending else 0.0
         self._real_time = loop.time
         loop.time = self._time  # type: ignore[method-assign]
         selector.select = self._jump

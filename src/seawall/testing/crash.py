@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seawall._core import arguments
+
 
 @dataclass(frozen=True, slots=True)
 class Crash:
@@ -47,11 +49,14 @@ class CrashRunner:
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60.0) -> None:
+        wanted = "use the scenario as an argument list, such as ['python', 'scenario.py']"
+        if not isinstance(command, list | tuple) or not all(isinstance(word, str) for word in command):
+            raise TypeError(f"command={command!r} is no list of texts; {wanted}")
         if not command:
-            raise ValueError("command is empty; give the scenario as an argument list")
+            raise ValueError(f"command={command!r} is empty; {wanted}")
         self._command = [sys.executable if word == "python" else word for word in command]
         self._env = {**os.environ, **(env or {})}
-        self._timeout = timeout
+        self._timeout = arguments.seconds("timeout", timeout)
 
     def record(self) -> tuple[Crash, ...]:
         """Runs the scenario to its end, and returns every crash that it offers, in the order of passing."""
@@ -61,7 +66,7 @@ class CrashRunner:
             done = self._run({"SEAWALL_CRASH_RECORD": str(record)})
             if done.returncode != 0:
                 raise RuntimeError(f"the scenario failed without any crash, with {done.returncode}:\n{done.stderr}")
-            return tuple(_numbered(record.read_text(encoding="utf-8").split()))
+            return tuple(_numbered(record.read_text(encoding="utf-8").splitlines()))
 
     def crash(self, crash: Crash) -> None:
         """Runs the scenario until it is killed at `crash`. Raises RuntimeError where it was not."""
