@@ -22,8 +22,8 @@ def test_core_34_a_second_retry_is_refused(colour: Any) -> None:
     colour.until(lambda: retrying.calls == 2)
     assert (1, 1) == (budget.calls, budget.retries)
     seen: list[tuple[int, int]] = []
+    other.listen(lambda event: seen.append((budget.calls, budget.retries)), BudgetRefused)
     with Recorder(BudgetRefused, RetryStopped) as events, pytest.raises(ConnectionError) as caught:
-        other.listen(lambda event: seen.append((budget.calls, budget.retries)), BudgetRefused)
         colour.call(other, refused)
     assert last is caught.value
     assert (1, [(2, 1)]) == (refused.calls, seen)

@@ -26,8 +26,7 @@ def test_core_32_its_own_expiry_is_our_error(colour: Async) -> None:
 
 
 @asynchronous
-@pytest.mark.parametrize("uptime", [0.0, 100.3, 1000.7, 3000.9, 123456.789, 1e7 + 0.1])
-@pytest.mark.parametrize("limit", [0.05, 0.1, 0.3, 1.1])
+@pytest.mark.parametrize(("limit", "uptime"), [(0.1, 100.3), (1.1, 3000.9), (0.1, 0.0)])
 def test_core_32_it_expires_whatever_the_uptime(colour: Async, limit: float, uptime: float) -> None:
     """An event loop counts from when the machine was started; a time-out under a fake clock ends all the same."""
     fn = colour.script(Lasts(10.0, "late"))

@@ -103,7 +103,7 @@ def test_half_open_admits_one_of_50_concurrent_tasks(clock: FakeClock) -> None:
 
         protected = breaker(probe)
         tasks = [asyncio.create_task(protected(number)) for number in range(50)]
-        await asyncio.wait(tasks[1:])
+        await asyncio.wait(tasks[1:], timeout=5)
         verdict.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -133,7 +133,7 @@ def test_an_inner_bulkheads_rejections_count_nowhere() -> None:
             return "answer"
 
         tasks = [asyncio.create_task(pipeline.acall(call)) for _ in range(3)]
-        await asyncio.wait(tasks[1:])
+        await asyncio.wait(tasks[1:], timeout=60)
         go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 

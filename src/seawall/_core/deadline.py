@@ -11,6 +11,7 @@ from seawall._core.clock import Clock, DefaultClock
 from seawall._core.context import NOTHING, Scope, current, surround
 from seawall._core.errors import CallTimeoutError, DeadlineExceededError
 from seawall._core.events import CallTimedOut, Hub
+from seawall._core.timers import left_for_this_task
 
 
 class deadline:
@@ -74,9 +75,14 @@ def scope() -> Scope | None:
 
 
 def remaining() -> float | None:
-    """Returns the seconds left until the deadline around the caller, never below 0; None where there is none."""
-    surrounding = scope()
-    return None if surrounding is None else surrounding.remaining()
+    """Returns the seconds left to the caller, never below 0; None where nothing bounds it.
+
+    That is until the deadline around it or, in the task that makes the call, until an async `Timeout` around it.
+    """
+    surrounding, limit = scope(), left_for_this_task()
+    if surrounding is None:
+        return limit
+    return surrounding.remaining() if limit is None else min(limit, surrounding.remaining())
 
 
 class _TaskTimer:

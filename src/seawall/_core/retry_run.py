@@ -10,7 +10,7 @@ from seawall._core.backoff import LONGEST, Backoff
 from seawall._core.budget import RetryBudget
 from seawall._core.clock import Clock, DefaultClock, refuse_to_block
 from seawall._core.context import NOTHING, RetryRecord, current, inside_retry, surround
-from seawall._core.deadline import remaining
+from seawall._core.deadline import scope
 from seawall._core.errors import RejectedError
 from seawall._core.events import LOGGER, BudgetRefused, Hub, Recovered, Retried, RetryStopped
 from seawall._core.retry_after import seconds_of
@@ -167,8 +167,8 @@ class Run:
         delay = max(own, hint or 0.0) if MODE.waiting else 0.0
         if rules.max_elapsed is not None and rules.clock.now() - self.start + delay > rules.max_elapsed:
             return "elapsed", 0.0
-        left = remaining()
-        if left is not None and delay >= left:
+        surrounding = scope()
+        if surrounding is not None and delay >= surrounding.remaining():
             return "deadline", 0.0
         if rules.budget is not None:
             if not rules.budget.try_acquire():

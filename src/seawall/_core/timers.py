@@ -62,6 +62,12 @@ class Lanes:
         self.last = lane
         return lane
 
+    def left(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> float | None:
+        """Returns the seconds left to a task, where it has a call here."""
+        lane = self._all.get(loop)
+        end = None if lane is None else lane.until.get(task)
+        return None if end is None else max(0.0, end - self._clock.now())
+
 
 _shared: weakref.WeakValueDictionary[tuple[int, float], Lanes] = weakref.WeakValueDictionary()
 
@@ -69,3 +75,13 @@ _shared: weakref.WeakValueDictionary[tuple[int, float], Lanes] = weakref.WeakVal
 def lanes_for(seconds: float, clock: Clock | DefaultClock) -> Lanes:
     """Returns the lanes of a duration: shared, so that ten thousand pipelines need one armed timer, not as many."""
     return _shared.setdefault((id(clock), seconds), Lanes(clock))
+
+
+def left_for_this_task() -> float | None:
+    """Returns the seconds until the first time-out around the running task's call; None where there is none."""
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    if loop is None or task is None:
+        return None
+    left = [lanes.left(loop, task) for lanes in list(_shared.values())]
+    return min((each for each in left if each is not None), default=None)
