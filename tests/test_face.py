@@ -6,11 +6,12 @@ import pytest
 
 FACE = {
     "seawall": """
-        Backoff BudgetRefused Bulkhead BulkheadFullError CallEnded CallOverran CallRejected CallTimedOut CallTimeoutError
-        CircuitBreaker CircuitChanged CircuitIsolatedError CircuitOpenError Clock DeadlineExceededError Event Explanation
-        Fallback FellBack Finding Hedge Hedged Outcome Pipeline RateLimit RateLimitedError Recovered RejectedError Retried
-        Retry RetryBudget RetryStopped SeawallError SeawallWarning Strategy Timeout WorkerPool deadline listen remaining
-        snapshot
+        Backoff BudgetRefused Bulkhead BulkheadFullError CallEnded CallOverran CallRejected
+        CallTimedOut CallTimeoutError CircuitBreaker CircuitChanged CircuitIsolatedError
+        CircuitOpenError Clock DeadlineExceededError Event Explanation Fallback FellBack Finding
+        Hedge Hedged Outcome Pipeline RateLimit RateLimitedError Recovered RejectedError Retried
+        Retry RetryBudget RetryStopped SeawallError SeawallWarning Strategy Timeout WorkerPool
+        deadline listen remaining snapshot
     """,
     "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
 }

@@ -150,7 +150,10 @@ def test_core_29_nested_retries_never_multiply(colour: Colour, form: str) -> Non
 @run_in(Async)
 @pytest.mark.parametrize("children", [1, 3])
 def test_core_29_child_tasks_share_the_record(colour: Async, children: int) -> None:
-    """An inner retry that is entered in child tasks spends its two retries once per outermost call, not per task."""
+    """What a child task has spent is known to the outer retry, and to the children of its later attempts.
+
+    Those of the first attempt cannot know of one another: there is no record before the first failure.
+    """
     outer = Retry(on=ConnectionError, backoff=1.0, name=f"outer {next(NUMBERS)}")
     inner = Retry(on=ConnectionError, backoff=0.5)
     fn = colour.script(ConnectionError)
@@ -162,7 +165,7 @@ def test_core_29_child_tasks_share_the_record(colour: Async, children: int) -> N
 
     with pytest.raises(ConnectionError):
         colour.call(outer, body)
-    assert 3 * children + 2 == fn.calls
+    assert 3 * children + 2 * children == fn.calls
 
 
 NEVER: list[Any] = [
@@ -185,6 +188,32 @@ def test_core_31_cancellation_is_never_retried(colour: Colour, on: Any, kind: ty
         colour.call(Retry(on=on, backoff=0.0), fn)
     assert stop is caught.value
     assert 1 == fn.calls
+
+
+@both
+@pytest.mark.parametrize("on", NEVER, ids=["base", "cancelled", "any", "negated", "isinstance"])
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_core_31_cancellation_ends_the_loop_form_too(colour: Colour, on: Any, kind: type[BaseException]) -> None:
+    """In the loop form the very exception leaves the block, and there is no further attempt."""
+    stop, numbers = kind("stop"), []
+    retry = Retry(on=on, backoff=0.0)
+
+    def body() -> None:
+        for attempt in retry.attempts():
+            with attempt:
+                numbers.append(attempt.number)
+                raise stop
+
+    async def abody() -> None:
+        async for attempt in retry.attempts():
+            with attempt:
+                numbers.append(attempt.number)
+                raise stop
+
+    with pytest.raises(kind) as caught:
+        colour.call(Timeout(60, name=f"around {next(NUMBERS)}"), abody if isinstance(colour, Async) else body)
+    assert stop is caught.value
+    assert [1] == numbers
 
 
 def under_way(colour: Async, fn: Any) -> Any:

@@ -26,13 +26,20 @@ def test_core_32_its_own_expiry_is_our_error(colour: Async) -> None:
 
 
 @asynchronous
-@pytest.mark.parametrize(("limit", "uptime"), [(0.1, 100.3), (1.1, 3000.9), (0.1, 0.0)])
-def test_core_32_it_expires_whatever_the_uptime(colour: Async, limit: float, uptime: float) -> None:
-    """An event loop counts from when the machine was started; a time-out under a fake clock ends all the same."""
+@pytest.mark.parametrize("pending", [False, True], ids=["alone", "pending"])
+@pytest.mark.parametrize(("limit", "uptime"), [(0.1, 100.3), (1.1, 3000.9)])
+def test_core_32_it_expires_whatever_the_uptime(colour: Async, limit: float, uptime: float, pending: bool) -> None:
+    """An event loop counts from when the machine was started; a time-out under a fake clock ends all the same.
+
+    Also where a timer of the application's was set before the first one of ours.
+    """
     fn = colour.script(Lasts(10.0, "late"))
 
     async def call() -> Any:
-        asyncio.get_running_loop().time = lambda: uptime
+        loop = asyncio.get_running_loop()
+        loop.time = lambda: uptime
+        if pending:
+            loop.call_later(60.0, int)
         return await Timeout(limit)(fn)()
 
     with pytest.raises(CallTimeoutError):

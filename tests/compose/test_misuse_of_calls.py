@@ -119,18 +119,6 @@ def test_a_call_in_the_wrong_colour_is_refused(method: str, fn: Any, message: st
         asyncio.run(main())
 
 
-def test_a_function_that_returns_an_awaitable_can_be_awaited() -> None:
-    """As its type promises: many clients, such as redis.asyncio, have plain methods that return awaitables."""
-
-    def promise() -> Any:
-        return suspended()
-
-    async def main() -> Any:
-        return await bare().acall(promise)
-
-    assert 5 == asyncio.run(main())
-
-
 @pytest.mark.parametrize("fn", [sync, items, aitems])
 def test_a_hedge_serves_async_functions_only(fn: Any) -> None:
     """Refused at decoration, by the Hedge alone and within a pipeline; the error names the kind of function."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seawall._core import arguments
+from seawall._core.forks import renew_after_fork
 from seawall._core.names import check_name
 
 
@@ -31,7 +32,14 @@ class RetryBudget:
         self.name = name
         self._calls: deque[None] = deque()  # append, pop and len are atomic: no lock on the way of a plain call
         self._retries: deque[None] = deque()  # given back without the lock, since a finalizer may do it
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Makes a new lock; the calls in flight were those of threads that this process does not have."""
         self._lock = threading.Lock()
+        self._calls.clear()
+        self._retries.clear()
 
     def __repr__(self) -> str:
         return f"RetryBudget(rate={self.rate:g}, min_concurrent={self.min_concurrent})"
@@ -52,7 +60,8 @@ class RetryBudget:
 
     def leave(self) -> None:
         """Counts a call out."""
-        self._calls.pop()
+        if self._calls:
+            self._calls.pop()
 
     def try_acquire(self) -> bool:
         """Takes the right to one retry; give it back with `release` when the retry has ended."""
@@ -64,7 +73,8 @@ class RetryBudget:
 
     def release(self) -> None:
         """Gives the right to a retry back."""
-        self._retries.pop()
+        if self._retries:
+            self._retries.pop()
 
 
 Call = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]

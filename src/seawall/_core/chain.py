@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from seawall._core.context import current
 from seawall._core.events import Hub
+from seawall._core.forks import renew_after_fork
 from seawall._core.leaf import PLAIN, WATCHFUL
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -39,7 +40,19 @@ class Place(NamedTuple):
 Joiner: TypeAlias = Callable[[Sequence[Any], Kind, Call, bool], Call]
 """Links a sequence of strategies, outermost first, around a leaf; watchfully or not."""
 
-_LINKING: Final = threading.RLock()
+
+class _Linking:
+    """The lock around linking, which is rare and short."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        self.lock = threading.RLock()
+
+
+_LINKING: Final = _Linking()
 
 
 class Chain:
@@ -54,7 +67,7 @@ class Chain:
 
     def relink(self, strategies: Sequence[Any]) -> None:
         """Links anew, each kind at its next use."""
-        with _LINKING:
+        with _LINKING.lock:
             self._strategies = tuple(strategies)
             self.call: Call | None = None
             self.acall: Call | None = None
@@ -64,7 +77,7 @@ class Chain:
 
     def prepare(self, kind: Kind) -> Call:
         """Links one kind for calls without surroundings. Raises TypeError where a strategy cannot serve it."""
-        with _LINKING:
+        with _LINKING.lock:
             linked = self._join(self._strategies, kind, PLAIN[kind], False)
             setattr(self, kind, linked)
         return linked
@@ -73,7 +86,7 @@ class Chain:
         """Returns the link of one kind for calls with surroundings."""
         linked = self.watchful.get(kind)
         if linked is None:
-            with _LINKING:
+            with _LINKING.lock:
                 linked = self.watchful[kind] = self._join(self._strategies, kind, WATCHFUL[kind](self._hub), True)
         return linked
 

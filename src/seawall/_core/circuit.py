@@ -18,8 +18,9 @@ from seawall._core.circuit_rules import Rules
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.errors import CircuitIsolatedError, CircuitOpenError
 from seawall._core.events import EVERYWHERE, CircuitChanged, Hub
+from seawall._core.forks import renew_after_fork
 from seawall._core.outcome import FAILURE, RELEASE, SUCCESS
-from seawall._core.permit import Pass
+from seawall._core.permit import CallPermit, Pass
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -27,45 +28,8 @@ HALF_OPEN: Final = "half_open"
 ISOLATED: Final = "isolated"
 DISABLED: Final = "disabled"
 METRICS_ONLY: Final = "metrics_only"
-
-
-class CallPermit:
-    """The right to one call, tied to the state that gave it. The first end counts; later ones do nothing."""
-
-    __slots__ = ("_circuit", "_state", "failures", "in_a_row", "start")
-
-    def __init__(self, circuit: Circuit, state: State, start: float) -> None:
-        self._circuit = circuit
-        self._state: State | None = state
-        self.start = start
-        self.in_a_row = False
-        self.failures = 0
-
-    def success(self) -> None:
-        """The dependency answered."""
-        self._end(SUCCESS, None)
-
-    def failure(self, error: BaseException | None = None) -> None:
-        """The dependency failed; `error` is shown as the cause of the rejections that may follow."""
-        self._end(FAILURE, error)
-
-    def release(self) -> None:
-        """The call was not made, or was cancelled: counts nowhere."""
-        self._end(RELEASE, None)
-
-    def failed(self, error: BaseException) -> None:
-        """The call ended with an exception, which is judged."""
-        self._end(self._circuit.rules.judge(error), error)
-
-    def succeeded(self, result: object) -> None:
-        """The call returned `result`, which is judged."""
-        bad = self._circuit.rules.bad_result
-        self._end(FAILURE if bad is not None and bad(result) else SUCCESS, None)
-
-    def _end(self, verdict: str, error: BaseException | None) -> None:
-        state, self._state = self._state, None
-        if state is not None:
-            self._circuit.settle(state, self, verdict, error)
+LEAST_LEASE: Final = 30.0
+"""A probe's lease, in seconds, where neither an opening nor a time-out suggests one."""
 
 
 class _NotRefusing:
@@ -211,11 +175,12 @@ class HalfOpen(_NotRefusing):
         self._good += verdict == SUCCESS
         self._slow += rules.slow_after is not None and permit is not None and now - permit.start >= rules.slow_after
         total = self._good + self._bad
+        worse = rules.failures is not None and rules.failure_rate is None and self._bad > 0
         if rules.failure_rate is None and rules.slow_rate is None:
-            worse, better = self._bad > 0, self._good >= rules.successes
+            better = self._good >= rules.successes
         else:
-            worse = total >= rules.probes and rules.too_bad(total, self._bad, self._slow)
-            better = total >= rules.probes and not worse
+            worse = worse or (total >= rules.probes and rules.too_bad(total, self._bad, self._slow))
+            better = total >= rules.probes
         if worse:
             return Open(self._circuit, self.opened.attempt + 1, error or self.error)
         return Closed(self._circuit) if better else None
@@ -274,9 +239,15 @@ class Circuit:
         self.clock = clock
         self.lease = 0.0
         self.timeout = 0.0
-        self.lock = threading.Lock()
         self.inbox: deque[tuple[State, CallPermit | None, str, BaseException | None, float]] = deque()
         self.state: State = Closed(self)
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Makes a new lock; what was in the inbox is the parent's to settle."""
+        self.lock = threading.Lock()
+        self.inbox.clear()
 
     def admit(self) -> CallPermit:
         """Lets a call through, or raises CircuitOpenError or CircuitIsolatedError."""
@@ -360,7 +331,7 @@ class Circuit:
         if changed.new == OPEN and isinstance(state, Open) and not state.exact:
             state.exact = True
             duration = self.rules.opening(state.attempt, self.hub.name)
-            self.lease = self.rules.probe_lease or max(duration, 2 * self.timeout)
+            self.lease = self.rules.probe_lease or max(duration, 2 * self.timeout) or LEAST_LEASE
             state.until = self.clock.now() + duration
             changed = CircuitChanged(changed.name, changed.old, changed.new, changed.failure, duration)
         self.hub.tell(changed)

@@ -42,19 +42,33 @@ class Trace:
         self.served_by = "primary"
 
 
+class Made:
+    """How many retry records were made so far: a call that reads it at its start knows which are younger."""
+
+    __slots__ = ("records",)
+
+    def __init__(self) -> None:
+        self.records = 0
+
+
+MADE = Made()
+
+
 class RetryRecord:
     """The retries spent below one outermost Retry call, shared with its child tasks.
 
-    It is made by whichever Retry fails first, which may be an inner one: then it stays in the context, without owner,
-    until the Retry around it takes it over. See `take` and `leave`.
+    It is made by whichever Retry fails first, which may be an inner one. Then it stays in the context, without owner,
+    until the Retry around it takes it over; out of a child task or thread it travels on the failure instead.
     """
 
-    __slots__ = ("_lock", "_spent", "owned")
+    __slots__ = ("_lock", "_spent", "number", "owned")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spent: dict[int, int] = {}
         self.owned = True
+        self.number = MADE.records
+        MADE.records += 1
 
     def spent(self, retry: object) -> int:
         return self._spent.get(id(retry), 0)
@@ -62,6 +76,13 @@ class RetryRecord:
     def spend(self, retry: object) -> None:
         with self._lock:
             self._spent[id(retry)] = self._spent.get(id(retry), 0) + 1
+
+    def take_over(self, other: RetryRecord, retry: object) -> None:
+        """Adds what others than `retry` have spent."""
+        with self._lock:
+            for key, number in other._spent.items():
+                if key != id(retry):
+                    self._spent[key] = self._spent.get(key, 0) + number
 
 
 class Ambient(NamedTuple):

@@ -11,7 +11,7 @@ from seawall._core.clock import Clock, DefaultClock
 from seawall._core.context import NOTHING, Scope, current, surround
 from seawall._core.errors import CallTimeoutError, DeadlineExceededError
 from seawall._core.events import CallTimedOut, Hub
-from seawall._core.timers import left_for_this_task
+from seawall._core.timers import GRAIN, left_for_this_task
 
 
 class deadline:
@@ -101,7 +101,7 @@ class _TaskTimer:
 
     def _fire(self) -> None:
         left = self._scope.remaining()
-        if left > 0:
+        if left > GRAIN:
             self._handle = self._key.get_loop().call_later(left, self._fire)
             return
         self._scope.timers.pop(self._key, None)

@@ -132,8 +132,8 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                     result = await (fn(*args, **kwargs) if direct else inner(fn, args, kwargs))
                 else:
                     loop = get_running_loop()
-                    lane = lanes.last
-                    if lane is None or lane.loop() is not loop:
+                    lane = lanes.last()
+                    if lane is None or lane.loop is not loop:
                         lane = lanes.of(loop)
                     until = lane.until
                     task = current_task(loop)
@@ -149,13 +149,11 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                         try:
                             result = await (fn(*args, **kwargs) if direct else inner(fn, args, kwargs))
                         except BaseException as error:
-                            if until.pop(task, None) is None:
-                                timeout = limit.end(task, cancelling, error)
-                                if timeout is not None:
-                                    raise timeout from error
+                            if until.pop(task, None) is None and limit.ends(task, cancelling, error):
+                                raise limit.timed_out() from error
                             raise
                         if until.pop(task, None) is None:
-                            limit.end(task, cancelling, None)
+                            limit.ends(task, cancelling, None)
             except BaseException as error:
                 if permit is not None:
                     permit.failed(error)

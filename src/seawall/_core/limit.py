@@ -25,11 +25,12 @@ class TimeLimit:
         self.clock = clock
         self.lanes = lanes_for(seconds, clock)
 
-    def end(self, task: asyncio.Task[Any], cancelling: int, error: BaseException | None) -> CallTimeoutError | None:
-        """After the time was up: takes the cancellation back. Returns the error to raise, if it is ours to raise."""
-        if task.uncancel() > cancelling or not isinstance(error, CancelledError):
-            return None  # the caller cancelled as well, which wins; or the call made something else of it
-        return self.timed_out()
+    def ends(self, task: asyncio.Task[Any], cancelling: int, error: BaseException | None) -> bool:
+        """After the time was up: takes the cancellation back, and says whether `timed_out` is to be raised.
+
+        It is not where the caller cancelled as well, which wins, or where the call made something else of it.
+        """
+        return task.uncancel() <= cancelling and isinstance(error, CancelledError)
 
     def timed_out(self) -> CallTimeoutError:
         """Tells that a call was cut short, and returns the error for it."""

@@ -9,6 +9,8 @@ import weakref
 from types import FrameType
 from typing import Any, Final
 
+from seawall._core.forks import renew_after_fork
+
 
 class SeawallWarning(UserWarning):
     """Something that works but will hardly be meant: a name used twice, or a finding of a pipeline's linter."""
@@ -34,6 +36,10 @@ class Names:
 
     def __init__(self) -> None:
         self._listed: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
 
     def register(self, name: str, thing: Any) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from seawall._core.arguments import Rng
 from seawall._core.backoff import LONGEST, Backoff
 from seawall._core.budget import RetryBudget
 from seawall._core.clock import Clock, DefaultClock, refuse_to_block
-from seawall._core.context import NOTHING, RetryRecord, current, inside_retry, surround
+from seawall._core.context import MADE, NOTHING, RetryRecord, current, inside_retry, surround
 from seawall._core.deadline import scope
 from seawall._core.errors import RejectedError
 from seawall._core.events import LOGGER, BudgetRefused, Hub, Recovered, Retried, RetryStopped
 from seawall._core.retry_after import seconds_of
+
+_RECORD: Final = "__seawall_retries__"
 
 
 class Mode:
@@ -46,13 +48,15 @@ class Rules(Protocol):
 class Run:
     """A call after its first failure. As a context it holds the record of retries and the place in the budget.
 
-    `own` is how many attempt frames of this very Retry are on the stack while the context is left.
+    `mark` is `MADE.records` as of the call's start; `own` is how many attempt frames of this very Retry are on the
+    stack while the context is left.
     """
 
     __slots__ = (
         "_delay",
         "_failure",
         "_holds_budget",
+        "_mark",
         "_number",
         "_own",
         "_owner",
@@ -63,10 +67,11 @@ class Run:
     )
 
     def __init__(
-        self, rules: Rules, start: float, failure: Exception | None, result: Any = None, *, own: int = 1
+        self, rules: Rules, start: float, mark: int, failure: Exception | None, result: Any = None, *, own: int = 1
     ) -> None:
         self._rules = rules
         self.start = start
+        self._mark = mark
         self._number = 1
         self._failure: Exception | None = failure
         self._result = result
@@ -84,15 +89,20 @@ class Run:
         else:
             self._owner = True
             surround(ambient._replace(retries=self._record))
+        for record in _carried(self._failure):
+            if record is not self._record and record.number >= self._mark:
+                self._record.take_over(record, self._rules)
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object = None, error: BaseException | None = None, traceback: object = None) -> None:
         self._give_back()
         self._failure = None  # it holds the frame that holds this run
         if self._owner:
             self._owner = self._record.owned = False
             if not inside_retry(own=self._own):
                 surround((current() or NOTHING)._replace(retries=None))
+                if isinstance(error, Exception):
+                    error.__dict__[_RECORD] = self._record  # for a Retry beyond the border of this task or thread
 
     def attempt(self) -> Attempt:
         """Returns the context of the next attempt."""
@@ -201,6 +211,16 @@ class Run:
             self._rules.budget.release()
 
 
+def _carried(failure: BaseException | None) -> Iterator[RetryRecord]:
+    """Gives the records that a failure carries, or the failures of a group."""
+    if isinstance(failure, BaseExceptionGroup):
+        for each in failure.exceptions:
+            yield from _carried(each)
+    record = None if failure is None else failure.__dict__.get(_RECORD)
+    if isinstance(record, RetryRecord):
+        yield record
+
+
 def _note(failure: Exception, name: str, attempts: int, elapsed: float, reason: str) -> None:
     """Adds the note of the attempts to a failure; replaces that of an earlier call, since failures may be reused."""
     prefix = f"seawall: {name!r} gave up"
@@ -281,7 +301,7 @@ class Attempts:
         if rules.budget is not None:
             rules.budget.enter()
         try:
-            with Run(rules, rules.clock.now(), None, own=0) as run:
+            with Run(rules, rules.clock.now(), MADE.records, None, own=0) as run:
                 attempt = LoopAttempt(run, 1, 0.0)
                 yield attempt
                 while attempt.after is not None:

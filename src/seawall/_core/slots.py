@@ -17,6 +17,7 @@ from seawall._core.clock import Clock, DefaultClock, refuse_to_block
 from seawall._core.deadline import scope
 from seawall._core.errors import BulkheadFullError, DeadlineExceededError
 from seawall._core.events import Hub
+from seawall._core.forks import renew_after_fork
 
 
 class _Turn:
@@ -93,7 +94,7 @@ _Waiter: TypeAlias = _ThreadWaiter | _TaskWaiter | _Absorber
 class Slots:
     """`size` slots, and room for `room` waiters of at most `patience` seconds each (None: until a slot is free)."""
 
-    __slots__ = ("_clock", "_lock", "_patience", "_room", "free", "hub", "size", "waiting")
+    __slots__ = ("__weakref__", "_clock", "_lock", "_patience", "_room", "free", "hub", "size", "waiting")
 
     def __init__(self, hub: Hub, size: int, room: int, patience: float | None, clock: Clock | DefaultClock) -> None:
         self.hub = hub
@@ -103,7 +104,15 @@ class Slots:
         self._room = room
         self._patience = patience
         self._clock = clock
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Makes a new lock; those who held slots, or waited, were threads that this process does not have."""
         self._lock = threading.Lock()
+        self.waiting.clear()
+        self.free.clear()
+        self.free.extend([None] * self.size)
 
     def resize(self, size: int, room: int, patience: float | None) -> None:
         """Changes the figures under way. A smaller size takes effect as slots come back."""

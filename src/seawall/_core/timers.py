@@ -8,35 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from seawall._core.clock import Clock, DefaultClock
+
+GRAIN: Final = 1e-9
+"""Instants closer than this, in seconds, are the same: sums of floats are not exact, and a timer may not spin."""
 
 
 class Lane:
     """The calls under one duration in one event loop: task -> instant, oldest first. Used by that loop's thread alone.
 
-    A task whose time is up leaves `until` before it is cancelled: that is how its call knows.
+    A task whose time is up leaves `until` before it is cancelled: that is how its call knows. A lane is kept alive by
+    its calls and by its armed timer, so nothing here keeps an event loop, or a task of one that was closed, alive.
     """
 
-    __slots__ = ("_clock", "armed", "loop", "until")
+    __slots__ = ("__weakref__", "_clock", "armed", "loop", "until")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | DefaultClock) -> None:
         clock.drive(loop)
-        self.loop = weakref.ref(loop)
+        self.loop = loop
         self.until: dict[asyncio.Task[Any], float] = {}
         self.armed = False
         self._clock = clock
 
     def arm(self, delay: float) -> None:
         self.armed = True
-        asyncio.get_running_loop().call_later(delay, self._fire)
+        self.loop.call_later(delay, self._fire)
 
     def _fire(self) -> None:
         now = self._clock.now()
         while self.until:
             task = next(iter(self.until))
-            if self.until[task] > now:
+            if self.until[task] > now + GRAIN:
                 self.arm(self.until[task] - now)
                 return
             del self.until[task]
@@ -44,27 +49,31 @@ class Lane:
         self.armed = False
 
 
+def _no_lane() -> Lane | None:
+    return None
+
+
 class Lanes:
-    """The lane of each event loop, for all time-outs of one duration on one clock. A lane is dropped with its loop."""
+    """The lane of each event loop, for all time-outs of one duration on one clock."""
 
     __slots__ = ("__weakref__", "_all", "_clock", "last")
 
     def __init__(self, clock: Clock | DefaultClock) -> None:
         self._clock = clock
-        self._all: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lane] = weakref.WeakKeyDictionary()
-        self.last: Lane | None = None
+        self._all: weakref.WeakValueDictionary[int, Lane] = weakref.WeakValueDictionary()
+        self.last: Callable[[], Lane | None] = _no_lane
 
     def of(self, loop: asyncio.AbstractEventLoop) -> Lane:
-        """Returns the loop's lane; look at `last` first, which needs no call."""
-        lane = self._all.get(loop)
+        """Returns the loop's lane; ask `last` first, which is quicker."""
+        lane = self._all.get(id(loop))
         if lane is None:
-            lane = self._all[loop] = Lane(loop, self._clock)
-        self.last = lane
+            lane = self._all[id(loop)] = Lane(loop, self._clock)
+        self.last = weakref.ref(lane)
         return lane
 
     def left(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> float | None:
         """Returns the seconds left to a task, where it has a call here."""
-        lane = self._all.get(loop)
+        lane = self._all.get(id(loop))
         end = None if lane is None else lane.until.get(task)
         return None if end is None else max(0.0, end - self._clock.now())
 

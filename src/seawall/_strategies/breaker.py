@@ -20,7 +20,6 @@ from seawall._core.circuit import (
     HALF_OPEN,
     METRICS_ONLY,
     OPEN,
-    CallPermit,
     Circuit,
     Closed,
     Disabled,
@@ -31,6 +30,7 @@ from seawall._core.circuit_rules import Rules
 from seawall._core.clock import Clock
 from seawall._core.guard import Guards
 from seawall._core.outcome import judge_by
+from seawall._core.permit import CallPermit
 from seawall._core.strategy import Guard, Strategy
 
 P = ParamSpec("P")

@@ -15,6 +15,7 @@ from seawall._core.budget import RetryBudget, counted_acall, counted_outside
 from seawall._core.chain import IN_WORDS, Call, Kind, Place
 from seawall._core.clock import Clock
 from seawall._core.events import LOGGER, BudgetRefused, Hedged
+from seawall._core.forks import renew_after_fork
 from seawall._core.outcome import asker
 from seawall._core.strategy import Layer, Strategy
 from seawall._core.window import Durations
@@ -66,6 +67,10 @@ class Hedge(Layer):
         self.dispose = _close if dispose is None else arguments.function("dispose", dispose, "a function of the result")
         self.handles = asker(on)
         self._durations = None if quantile is None else Durations(quantile)
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
 
     def settings(self) -> dict[str, object]:
@@ -111,7 +116,7 @@ class _Race:
 
     async def run(self) -> Any:
         try:
-            return await self._race()
+            return (await self._race()).result()  # held in no variable: it would be a cycle with its traceback
         finally:
             try:
                 await self._stop_losers()
@@ -120,24 +125,26 @@ class _Race:
                     self._held -= 1
                     self._hedge.budget.release()
 
-    async def _race(self) -> Any:
+    async def _race(self) -> asyncio.Task[Any]:
+        """Returns the attempt that decides: the first answer, the first failure that ends it all, or the last one."""
         hedge = self._hedge
-        failure: BaseException | None = None
+        last: asyncio.Task[Any] | None = None
         self._begin()
         while self._running:
             more = self._begun <= hedge.max_extra
             done = await self._wait(hedge.delay() if more else math.inf)
             for task in done:
                 self._running.discard(task)
-                failure = asyncio.CancelledError() if task.cancelled() else task.exception()
-                if failure is None:
-                    return task.result()
+                if task.cancelled():
+                    return task
+                failure = task.exception()
                 if not isinstance(failure, Exception) or not hedge.handles(failure):
-                    raise failure
+                    return task
+                last = task
             if more and not self._extend("failed" if done else "slow") and not self._running:
                 break
-        assert failure is not None
-        raise failure
+        assert last is not None
+        return last
 
     async def _wait(self, delay: float) -> set[asyncio.Task[Any]]:
         """Waits for an attempt to end, or for the delay. An attempt that ends just then counts as ended."""

@@ -14,6 +14,7 @@ from seawall._core.blocks import BlockGuard
 from seawall._core.clock import Clock, refuse_to_block
 from seawall._core.deadline import scope
 from seawall._core.errors import DeadlineExceededError, RateLimitedError
+from seawall._core.forks import renew_after_fork
 from seawall._core.guard import Guards
 from seawall._core.permit import SlotPermit
 from seawall._core.strategy import Guard, Strategy
@@ -196,12 +197,16 @@ def _nothing() -> None:
 class _State:
     """The bookings of one limit, shared by all who use it."""
 
-    __slots__ = ("_freed", "_given_back", "_lock", "_schedule")
+    __slots__ = ("__weakref__", "_freed", "_given_back", "_lock", "_schedule")
 
     def __init__(self, schedule: _Schedule) -> None:
         self._schedule = schedule
         self._freed: list[float] = []
         self._given_back: deque[float] = deque()  # filled without the lock, since a finalizer may give back
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
 
     def reserve(self, now: float, max_wait: float) -> tuple[float, bool]:

@@ -14,7 +14,7 @@ from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget, counted_acall, counted_call, counted_outside
 from seawall._core.chain import Call, Kind, Place, kind_of
 from seawall._core.clock import Clock
-from seawall._core.context import RETRY_CODE, current, forget_stale_retries
+from seawall._core.context import MADE, RETRY_CODE, current, forget_stale_retries
 from seawall._core.leaf import plain
 from seawall._core.outcome import retriable
 from seawall._core.retry_run import Attempts, Run
@@ -122,22 +122,22 @@ class Retry(Layer):
                 return protected
 
     def _link_call(self, inner: Call, bad: Predicate | None, place: Place) -> Call:
-        clock, handles, watchful = self.clock, self.handles, place.watchful
+        clock, handles, watchful, made = self.clock, self.handles, place.watchful, MADE
 
         def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if watchful:
                 forget_stale_retries()
-            start = clock.now()
+            start, mark = clock.now(), made.records
             try:
                 result = inner(fn, args, kwargs)
             except Exception as error:
                 if not handles(error):
                     raise
-                run = Run(self, start, error)
+                run = Run(self, start, mark, error)
             else:
                 if bad is None or not bad(result):
                     return result
-                run = Run(self, start, None, result)
+                run = Run(self, start, mark, None, result)
             return self._again(run, inner, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
@@ -145,22 +145,22 @@ class Retry(Layer):
 
     def _alone_call(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A Retry alone around a plain function: the same as `_link_call`, in one frame."""
-        chain, clock, handles, bad = self.chain(), self.clock, self.handles, self.on_result
+        chain, clock, handles, bad, made = self.chain(), self.clock, self.handles, self.on_result, MADE
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if current() is not None:
                 return chain.watch("call")(fn, args, kwargs)
-            start = clock.now()
+            start, mark = clock.now(), made.records
             try:
                 result = fn(*args, **kwargs) if kwargs else fn(*args)
             except Exception as error:
                 if not handles(error):
                     raise
-                run = Run(self, start, error)
+                run = Run(self, start, mark, error)
             else:
                 if bad is None or not bad(result):
                     return result
-                run = Run(self, start, None, result)
+                run = Run(self, start, mark, None, result)
             return self._again(run, plain, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
@@ -181,22 +181,22 @@ class Retry(Layer):
             return run.give_up()
 
     def _link_acall(self, inner: Call, bad: Predicate | None, place: Place) -> Call:
-        clock, handles, watchful = self.clock, self.handles, place.watchful
+        clock, handles, watchful, made = self.clock, self.handles, place.watchful, MADE
 
         async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if watchful:
                 forget_stale_retries()
-            start = clock.now()
+            start, mark = clock.now(), made.records
             try:
                 result = await inner(fn, args, kwargs)
             except Exception as error:
                 if not handles(error):
                     raise
-                run = Run(self, start, error)
+                run = Run(self, start, mark, error)
             else:
                 if bad is None or not bad(result):
                     return result
-                run = Run(self, start, None, result)
+                run = Run(self, start, mark, None, result)
             return await self._aagain(run, inner, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
@@ -204,22 +204,22 @@ class Retry(Layer):
 
     def _alone_acall(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A Retry alone around an async function: the same as `_link_acall`, in one frame."""
-        chain, clock, handles, bad = self.chain(), self.clock, self.handles, self.on_result
+        chain, clock, handles, bad, made = self.chain(), self.clock, self.handles, self.on_result, MADE
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             if current() is not None:
                 return await chain.watch("acall")(fn, args, kwargs)
-            start = clock.now()
+            start, mark = clock.now(), made.records
             try:
                 result = await fn(*args, **kwargs)
             except Exception as error:
                 if not handles(error):
                     raise
-                run = Run(self, start, error)
+                run = Run(self, start, mark, error)
             else:
                 if bad is None or not bad(result):
                     return result
-                run = Run(self, start, None, result)
+                run = Run(self, start, mark, None, result)
             return await self._aagain(run, plain, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)

@@ -80,7 +80,5 @@ class TimeoutBlock:
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._handle.cancel()
-        if self._over:
-            timeout = self._timeout._limit.end(self._task, self._cancelling, error)
-            if timeout is not None:
-                raise timeout from error
+        if self._over and self._timeout._limit.ends(self._task, self._cancelling, error):
+            raise self._timeout._limit.timed_out() from error

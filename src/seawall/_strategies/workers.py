@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 from seawall._core import arguments
 from seawall._core.errors import BulkheadFullError
 from seawall._core.events import Hub
+from seawall._core.forks import renew_after_fork
 from seawall._core.names import NAMES, check_name
 
 P = ParamSpec("P")
@@ -50,11 +51,15 @@ class WorkerPool:
         self.threads = arguments.whole("threads", threads, least=1)
         self.max_waiting = arguments.whole("max_waiting", max_waiting, least=0)
         self._hub = Hub(name)
-        self._lock = threading.Lock()
+        self.after_fork()
+        renew_after_fork(self)
         self._executor: ThreadPoolExecutor | None = None
         self._pid = 0
         self._busy: deque[None] = deque()
         NAMES.register(name, self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs a plain function on a thread of the pool. Raises BulkheadFullError, and whatever the function raises."""
