@@ -128,14 +128,23 @@ def name_of(fn: Any) -> str:
     return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
 
 
-def decorate(chain: Chain, fn: Any) -> Any:
-    """Returns `fn` protected by the chain: a function of the same kind, which may be a method."""
+def decorate(chain: Chain, fn: Any, owner: object) -> Any:
+    """Returns `fn` protected by the chain: a function of the same kind, which may be a method.
+
+    The function keeps its `owner` alive, as `__seawall__`: the pipeline or strategy that protects it.
+    """
     if isinstance(fn, staticmethod | classmethod):
-        return type(fn)(decorate(chain, fn.__func__))
+        return type(fn)(decorate(chain, fn.__func__, owner))
     check_callable(fn)
     kind = kind_of(fn)
     chain.prepare(kind)
-    return functools.update_wrapper(_WRAP[kind](chain, fn), fn)
+    return owned(functools.update_wrapper(_WRAP[kind](chain, fn), fn), owner)
+
+
+def owned(function: Any, owner: object) -> Any:
+    """Returns a protected function that keeps its owner alive."""
+    function.__seawall__ = owner
+    return function
 
 
 def _wrap_call(chain: Chain, fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,15 +42,15 @@ class Names:
     def after_fork(self) -> None:
         self._lock = threading.Lock()
 
-    def register(self, name: str, thing: Any) -> str:
-        """Lists `thing`; returns the name under which it is listed."""
+    def register(self, name: str, thing: Any, *, chosen: bool = True) -> str:
+        """Lists `thing`; returns the name under which it is listed. Warns of an equal name that somebody chose."""
         with self._lock:
             listed, number = name, 1
             while self._listed.get(listed) is not None:
                 number += 1
                 listed = f"{name}#{number}"
             self._listed[listed] = thing
-        if number > 1:
+        if number > 1 and chosen:
             warn(f"the name {name!r} is in use already; this one is listed as {listed!r} and shares no state with it")
         return listed
 
@@ -63,7 +63,7 @@ class Names:
     def listed(self) -> dict[str, Any]:
         """Returns what is alive, by listed name."""
         with self._lock:
-            return dict(self._listed)
+            return {name: thing for name, thing in self._listed.items()}  # noqa: C416 - dict() would trip over the dying
 
 
 NAMES: Final = Names()

@@ -20,7 +20,7 @@ class Strategy:
     """One protective behaviour. Every strategy alone is a decorator; a `Pipeline` links several.
 
     Args:
-        name: shown in errors, events and snapshots; default: that of the pipeline, or of the decorated function.
+        name: shown in errors, events and snapshots; default: made of the pipeline's, or of the decorated function's.
         clock: where time comes from; default: the system's monotonic clock.
     """
 
@@ -33,9 +33,9 @@ class Strategy:
         self.hub: Hub = Hub(name or self.word)
         self.named = False
         if name is not None:
-            self.call_it(name)
+            self.named, self.hub.name = True, name
+            NAMES.register(name, self)
         self.clock: Clock | DefaultClock = arguments.clock("clock", clock)
-        self._chain: Chain | None = None
 
     @property
     def name(self) -> str:
@@ -47,7 +47,7 @@ class Strategy:
         if not self.named:
             self.named = True
             self.hub.name = name
-            NAMES.register(name, self)
+            NAMES.register(name, self, chosen=False)
 
     def listen(self, listener: Listener, *types: type[Event]) -> Callable[[], None]:
         """Tells `listener` of this strategy's events, of the given types or of all. Returns the function that stops it.
@@ -58,15 +58,13 @@ class Strategy:
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
         """Returns `fn` protected by this strategy alone; async functions and generators stay what they are."""
-        protected = decorate(self.chain(), fn)
+        protected = decorate(self.chain(), fn, self)
         self.call_it(name_of(fn))
         return protected  # type: ignore[no-any-return]
 
     def chain(self) -> Chain:
-        """Returns the chain that holds this strategy alone."""
-        if self._chain is None:
-            self._chain = Chain(self.hub, (self,), join)
-        return self._chain
+        """Returns a chain that holds this strategy alone. It is not kept: that would be a cycle."""
+        return Chain(self.hub, (self,), join)
 
     def settings(self) -> dict[str, object]:
         """Returns the strategy's figures, for people."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from seawall._core import arguments
 from seawall._core.chain import Call, Chain, Kind, check_kind, decorate
-from seawall._core.clock import Clock
+from seawall._core.clock import Clock, DefaultClock
 from seawall._core.context import NOTHING, Trace, current, surround
 from seawall._core.events import EVERYWHERE, CallEnded, Event, Hub, Listener
 from seawall._core.meter import meter
@@ -44,7 +45,7 @@ class Pipeline:
         self._listening: list[_Listening] = []
         self.strategies = _checked(strategies)
         self._name_them()
-        self._chain = Chain(self._hub, self.strategies, self._join)
+        self._chain = Chain(self._hub, self.strategies, partial(_join_metered, self._hub, self._clock))
         NAMES.register(name, self)
         for finding in lint(self.strategies):
             warn(f"pipeline {name!r}: {finding}")
@@ -59,17 +60,12 @@ class Pipeline:
             number = words[strategy.word]
             strategy.call_it(f"{self.name}.{strategy.word}{number if number > 1 else ''}")
 
-    def _join(self, strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> Call:
-        linked = join(strategies, kind, leaf, watchful)
-        metering = [each for each in (*self._hub.listeners, *EVERYWHERE) if CallEnded in each.types]
-        return meter(kind, self.name, metering, self._clock, linked) if metering else linked
-
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
         """Returns `fn` protected: functions, async functions, generators, methods, partials, callable objects.
 
         Raises TypeError where a strategy cannot serve this kind of function.
         """
-        return decorate(self._chain, fn)  # type: ignore[no-any-return]
+        return decorate(self._chain, fn, self)  # type: ignore[no-any-return]
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls a plain function through the pipeline."""
@@ -175,6 +171,15 @@ class Pipeline:
         """Returns what the strategies say of themselves now, by name."""
         snapshots = {strategy.name: strategy.snapshot() for strategy in self.strategies}
         return {name: state for name, state in snapshots.items() if state is not None}
+
+
+def _join_metered(
+    hub: Hub, clock: Clock | DefaultClock, strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool
+) -> Call:
+    """Links strategies and, outside them all, a meter for those who listen to every call."""
+    linked = join(strategies, kind, leaf, watchful)
+    metering = [each for each in (*hub.listeners, *EVERYWHERE) if CallEnded in each.types]
+    return meter(kind, hub.name, metering, clock, linked) if metering else linked
 
 
 def _checked(strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:

@@ -13,7 +13,7 @@ from seawall._core import arguments
 from seawall._core.alone import alone_acall, alone_call
 from seawall._core.arguments import Matcher, Rng, Seconds
 from seawall._core.blocks import BlockGuard
-from seawall._core.chain import kind_of
+from seawall._core.chain import kind_of, owned
 from seawall._core.circuit import (
     CLOSED,
     DISABLED,
@@ -179,9 +179,9 @@ class CircuitBreaker(Guard):
             return protected
         match kind_of(fn):
             case "call":
-                return functools.update_wrapper(alone_call(self.chain(), self._circuit, fn), fn)
+                return owned(functools.update_wrapper(alone_call(self.chain(), self._circuit, fn), fn), self)  # type: ignore[no-any-return]
             case "acall":
-                return functools.update_wrapper(alone_acall(self.chain(), self._circuit, fn), fn)
+                return owned(functools.update_wrapper(alone_acall(self.chain(), self._circuit, fn), fn), self)  # type: ignore[no-any-return]
             case _:
                 return protected
 

@@ -12,7 +12,7 @@ from seawall._core import arguments
 from seawall._core.arguments import Matcher, Rng, Seconds
 from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget, counted_acall, counted_call, counted_outside
-from seawall._core.chain import Call, Kind, Place, kind_of
+from seawall._core.chain import Call, Kind, Place, kind_of, owned
 from seawall._core.clock import Clock
 from seawall._core.context import MADE, RETRY_CODE, current, forget_stale_retries
 from seawall._core.leaf import plain
@@ -115,9 +115,9 @@ class Retry(Layer):
             return protected
         match kind_of(fn):
             case "call":
-                return functools.update_wrapper(self._alone_call(fn), fn)
+                return owned(functools.update_wrapper(self._alone_call(fn), fn), self)  # type: ignore[no-any-return]
             case "acall":
-                return functools.update_wrapper(self._alone_acall(fn), fn)
+                return owned(functools.update_wrapper(self._alone_acall(fn), fn), self)  # type: ignore[no-any-return]
             case _:
                 return protected
 
