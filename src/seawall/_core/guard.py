@@ -6,7 +6,8 @@ costs more than what a guard does in it. Each guard is a port here, None where t
 
 from __future__ import annotations
 
-from asyncio import current_task, get_running_loop
+import sys
+from asyncio import AbstractEventLoop, Task, get_running_loop
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, nullcontext
@@ -18,6 +19,14 @@ from seawall._core.leaf import plain
 from seawall._core.limit import SyncLimit, TimeLimit
 from seawall._core.slots import Slots
 from seawall._core.stream import opened
+
+if sys.version_info >= (3, 12):
+    from asyncio import current_task
+else:
+    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+
+    current_task: Callable[[AbstractEventLoop], Task[Any] | None] = _current_tasks.get
+    """What `asyncio.current_task` of 3.11 does, without its 150 ns of Python."""
 
 _NO_SLOTS: Final[tuple[deque[None], deque[Any]]] = deque(), deque()
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]

