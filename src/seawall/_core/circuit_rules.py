@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from seawall._core.events import LOGGER
 from seawall._core.window import CountWindow, TimeWindow
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """A breaker's figures, checked."""
 
     failures: int | None

@@ -7,12 +7,12 @@ costs more than what a guard does in it. Each guard is a port here, None where t
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from asyncio import AbstractEventLoop, Task, get_running_loop
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from seawall._core.circuit import Circuit
 from seawall._core.leaf import plain
@@ -40,8 +40,7 @@ class Limiter(Protocol):
     async def aturn(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(NamedTuple):
     """The guards that share a frame, outermost first."""
 
     limiter: Limiter | None = None
@@ -140,12 +139,11 @@ def guard_acall(guards: Guards, inner: Call) -> Call:
                 if limit is None:
                     result = await (fn(*args, **kwargs) if direct else inner(fn, args, kwargs))
                 else:
-                    loop = get_running_loop()
                     lane = lanes.last()
-                    if lane is None or lane.loop is not loop:
-                        lane = lanes.of(loop)
+                    if lane is None or lane.loop._thread_id != get_ident():
+                        lane = lanes.of(get_running_loop())  # not asked first: a system call on 3.11
                     until = lane.until
-                    task = current_task(loop)
+                    task = current_task(lane.loop)
                     if task is None:
                         raise RuntimeError("a time-out needs a task to cancel; run the call in one")
                     end = clock.now() + seconds

@@ -28,7 +28,7 @@ class Lane:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | DefaultClock) -> None:
         clock.drive(loop)
-        self.loop = loop
+        self.loop: Any = loop
         self.until: dict[asyncio.Task[Any], float] = {}
         self.armed = False
         self._clock = clock
@@ -64,11 +64,15 @@ class Lanes:
         self.last: Callable[[], Lane | None] = _no_lane
 
     def of(self, loop: asyncio.AbstractEventLoop) -> Lane:
-        """Returns the loop's lane; ask `last` first, which is quicker."""
+        """Returns the loop's lane; ask `last` first, which is quicker.
+
+        `last` is only ever the lane of one of asyncio's own loops, which say in `_thread_id` which thread runs them.
+        """
         lane = self._all.get(id(loop))
         if lane is None:
             lane = self._all[id(loop)] = Lane(loop, self._clock)
-        self.last = weakref.ref(lane)
+        if hasattr(loop, "_thread_id"):
+            self.last = weakref.ref(lane)
         return lane
 
     def left(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> float | None:

@@ -6,7 +6,7 @@ import functools
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from seawall._core import arguments
@@ -170,7 +170,7 @@ class CircuitBreaker(Guard):
         _check(rules)
         self.open_for = open_for
         self.on = on
-        self._circuit = Circuit(self.hub, replace(rules, min_calls=rules.min_calls or _least_calls(rules)), self.clock)
+        self._circuit = Circuit(self.hub, rules._replace(min_calls=rules.min_calls or _least_calls(rules)), self.clock)
         self._holds: set[Isolation] = set()
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
@@ -271,7 +271,7 @@ class CircuitBreaker(Guard):
     def port(self, guards: Guards) -> Guards:
         if guards.limit is not None:
             self._circuit.timeout = guards.limit.seconds
-        return replace(guards, circuit=self._circuit)
+        return guards._replace(circuit=self._circuit)
 
     def adopt(self, old: Strategy) -> None:
         super().adopt(old)

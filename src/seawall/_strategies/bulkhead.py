@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seawall._core import arguments
 from seawall._core.arguments import Seconds
@@ -84,7 +84,7 @@ class Bulkhead(Guard):
         return {"max_concurrent": self.max_concurrent, "max_waiting": self.max_waiting, "max_wait": self.max_wait}
 
     def port(self, guards: Guards) -> Guards:
-        return replace(guards, slots=self._slots)
+        return guards._replace(slots=self._slots)
 
     def adopt(self, old: Strategy) -> None:
         super().adopt(old)

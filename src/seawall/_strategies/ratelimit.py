@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
-from dataclasses import replace
 from typing import Literal, Protocol, get_args
 
 from seawall._core import arguments
@@ -179,7 +178,7 @@ class RateLimit(Guard):
         return shown if self.algorithm == "sliding_window" else {**shown, "burst": self.burst}
 
     def port(self, guards: Guards) -> Guards:
-        return replace(guards, limiter=self)
+        return guards._replace(limiter=self)
 
     def adopt(self, old: Strategy) -> None:
         super().adopt(old)

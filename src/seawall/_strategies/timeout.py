@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from seawall._core import arguments
 from seawall._core.arguments import Seconds
@@ -46,7 +45,7 @@ class Timeout(Guard):
         return TimeoutBlock(self)
 
     def port(self, guards: Guards) -> Guards:
-        return replace(guards, limit=self._limit)
+        return guards._replace(limit=self._limit)
 
 
 class TimeoutBlock:
