@@ -385,3 +385,21 @@ def test_one_bad_class_in_a_tuple_is_named() -> None:
     """The error shows the item, not the whole tuple."""
     with pytest.raises(TypeError, match=r"on holds 'OSError', which is no exception class; use an exception class"):
         Retry(on=(ValueError, "OSError"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Retry(), ["Retry()", "on", "Retry(on=ConnectionError"]),  # type: ignore[call-arg]
+        (lambda: Retry(on=OSError, max_retries=3), ["max_retries=3", "max_attempts"]),  # type: ignore[call-arg]
+        (lambda: CircuitBreaker(failure_threshold=5), ["failure_threshold=5", "failures"]),  # type: ignore[call-arg]
+        (lambda: CircuitBreaker(failures=3, recovery_timeout=9), ["recovery_timeout=9", "open_for"]),  # type: ignore[call-arg]
+        (lambda: Timeout(timeout=3), ["timeout=3", "seconds"]),  # type: ignore[call-arg]
+        (lambda: Bulkhead(3, colour="red"), ["colour='red'", "max_waiting", "Bulkhead(20"]),  # type: ignore[call-arg]
+    ],
+)
+def test_an_unknown_or_missing_argument_is_named_with_what_is_meant(make: Callable[[], Any], words: list[str]) -> None:
+    """The argument, its value, and ours for words of other libraries."""
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert [] == [word for word in words if word not in str(caught.value)]

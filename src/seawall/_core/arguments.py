@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
 
@@ -85,6 +86,71 @@ def matcher(argument: str, value: Matcher) -> Matcher:
         return value
     function(argument, value, wanted)
     return value
+
+
+def check_names(cls: type, kwargs: Mapping[str, object], given: int, example: str) -> None:
+    """Raises TypeError for unknown and missing arguments of a constructor, with what would be right.
+
+    Args:
+        cls: the class that is being made.
+        kwargs: the arguments given by name.
+        given: how many were given by position.
+        example: a right use.
+    """
+    parameters = list(inspect.signature(cls).parameters.values())
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    for name, value in kwargs.items():
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(_MEANT.get(name, name), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}."
+            raise TypeError(f"{cls.__name__}() has no argument {name}={value!r}; {hint} As in {example}")
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if given > len(positional) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise TypeError(
+            f"{cls.__name__}() takes {len(positional)} positional arguments and was given {given}; "
+            f"give the others by name, as in {example}"
+        )
+    missing = [
+        p.name
+        for p in parameters
+        if p.default is p.empty
+        and p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+        and p.name not in kwargs
+        and p not in positional[:given]
+    ]
+    if missing:
+        raise TypeError(
+            f"{cls.__name__}() lacks the argument {missing[0]}, which has no default; use it as in {example}"
+        )
+
+
+_MEANT: Final = {
+    "attempts": "max_attempts",
+    "base": "seconds",
+    "cooldown": "open_for",
+    "count": "max_attempts",
+    "delay": "backoff",
+    "exceptions": "on",
+    "failure_threshold": "failures",
+    "fail_max": "failures",
+    "max_queue": "max_waiting",
+    "max_retries": "max_attempts",
+    "max_time": "max_elapsed",
+    "queue": "max_waiting",
+    "recovery_timeout": "open_for",
+    "reset_timeout": "open_for",
+    "retries": "max_attempts",
+    "retry_on": "on",
+    "stop": "max_attempts",
+    "tries": "max_attempts",
+    "timeout": "seconds",
+    "wait": "backoff",
+}
+"""Words of other libraries, and ours for them."""
 
 
 def flag(argument: str, value: bool) -> bool:

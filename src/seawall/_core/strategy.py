@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 from seawall._core import arguments
 from seawall._core.chain import Call, Chain, Kind, Place, decorate, name_of
@@ -26,6 +26,13 @@ class Strategy:
 
     word: ClassVar[str]
     """What this kind of strategy is called in names: retry, breaker, ..."""
+
+    example: ClassVar[str]
+    """A right way to make one, for errors."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        arguments.check_names(cls, kwargs, len(args), cls.example)
+        return super().__new__(cls)
 
     def __init__(self, name: str | None, clock: Clock | None) -> None:
         if name is not None:

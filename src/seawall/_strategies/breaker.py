@@ -115,6 +115,7 @@ class CircuitBreaker(Guard):
     """
 
     word = "breaker"
+    example = "CircuitBreaker(failures=5, open_for=30)"
     rank = 3
 
     def __init__(

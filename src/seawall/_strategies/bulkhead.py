@@ -42,6 +42,7 @@ class Bulkhead(Guard):
     """
 
     word = "bulkhead"
+    example = "Bulkhead(20, max_waiting=40, max_wait=30)"
     rank = 2
 
     def __init__(

@@ -40,6 +40,7 @@ class Fallback(Layer):
     """
 
     word = "fallback"
+    example = "Fallback([], on=ConnectionError)"
 
     def __init__(self, *sources: Any, on: Matcher, name: str | None = None, clock: Clock | None = None) -> None:
         super().__init__(name, clock)

@@ -42,6 +42,7 @@ class Hedge(Layer):
     """
 
     word = "hedge"
+    example = "Hedge(0.05, max_extra=1)"
 
     def __init__(
         self,

@@ -85,6 +85,7 @@ class RateLimit(Guard):
     """
 
     word = "ratelimit"
+    example = "RateLimit(10, per=1)"
     rank = 1
 
     def __init__(

@@ -55,6 +55,7 @@ class Retry(Layer):
     """
 
     word = "retry"
+    example = "Retry(on=ConnectionError, max_attempts=3)"
 
     def __init__(
         self,

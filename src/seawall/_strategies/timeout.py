@@ -30,6 +30,7 @@ class Timeout(Guard):
     """
 
     word = "timeout"
+    example = "Timeout(10)"
     rank = 4
 
     def __init__(self, seconds: Seconds, *, name: str | None = None, clock: Clock | None = None) -> None:
