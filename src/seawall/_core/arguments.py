@@ -84,6 +84,8 @@ def matcher(argument: str, value: Matcher) -> Matcher:
         if not issubclass(value, BaseException):
             raise TypeError(f"{argument}={value!r} is no exception class; use {wanted}")
         return value
+    if isinstance(value, list | set | frozenset):
+        raise TypeError(f"{argument}={value!r} is a {type(value).__name__}; use {wanted}")
     function(argument, value, wanted)
     return value
 

@@ -75,6 +75,13 @@ class Backoff:
         growth = arguments.number("factor", factor, least=1.0)
         return _make("base", (base,), growth, 0.0, arguments.seconds("cap", cap), jitter, spread)
 
+    def __str__(self) -> str:
+        if len(self._delays) > 1 or (self._factor == 1 and not self._step):
+            plain = ", ".join(f"{delay:g}" for delay in self._delays)
+        else:
+            plain = f"{self.plain(1):g}, {self.plain(2):g}, {self.plain(3):g} ..."
+        return f"{plain} s" + ("" if self.jitter == "none" else f" ({self.jitter} jitter)")
+
     def delay(self, retry: int, previous: float | None, rng: Rng) -> float:
         """Returns the seconds before retry number `retry` (from 1); `previous` is the delay before this one."""
         plain = self.plain(retry)

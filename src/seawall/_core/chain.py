@@ -12,7 +12,7 @@ import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from seawall._core.context import current
 from seawall._core.events import Hub
@@ -21,7 +21,6 @@ from seawall._core.leaf import PLAIN, WATCHFUL
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 Kind: TypeAlias = Literal["call", "acall", "stream", "astream"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 IN_WORDS: Final = {
     "call": "a plain function",
     "acall": "an async function",
@@ -125,7 +124,7 @@ def name_of(fn: Any) -> str:
     """Returns a readable name of a callable."""
     while isinstance(fn, functools.partial):
         fn = fn.func
-    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__)
+    return str(getattr(fn, "__qualname__", None) or type(fn).__qualname__).rpartition("<locals>.")[2]
 
 
 def decorate(chain: Chain, fn: Any, owner: object) -> Any:

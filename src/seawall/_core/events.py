@@ -6,6 +6,7 @@ after every lock has been given back; it must not block. What it raises is logge
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ class _Record(Event):
     name: str
 
 
+def brief(thing: object) -> str:
+    """Returns an exception as its class and text, anything else as its repr; at most 200 characters."""
+    text = f"{type(thing).__name__}: {thing}" if isinstance(thing, BaseException) else repr(thing)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
 @dataclass(frozen=True, slots=True)
 class Retried(_Record):
     """An attempt failed and another one follows after `delay` seconds. `result` is set where a result failed."""
@@ -44,7 +51,7 @@ class Retried(_Record):
     result: Any = None
 
     def __str__(self) -> str:
-        reason = f"returned {self.result!r}" if self.failure is None else f"failed with {self.failure!r}"
+        reason = f"returned {brief(self.result)}" if self.failure is None else f"failed with {brief(self.failure)}"
         return f"{self.name!r}: attempt {self.attempt} {reason}; next in {self.delay:.3g} s"
 
 
@@ -63,7 +70,8 @@ class RetryStopped(_Record):
     result: Any = None
 
     def __str__(self) -> str:
-        return f"{self.name!r}: gave up after attempt {self.attempts} ({self.reason}) and {self.elapsed:.3g} s"
+        last = f"returned {brief(self.result)}" if self.failure is None else brief(self.failure)
+        return f"{self.name!r}: gave up after attempt {self.attempts} and {self.elapsed:.3g} s ({self.reason}): {last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ class CircuitChanged(_Record):
         return logging.INFO if self.new in ("closed", "half_open") else logging.WARNING
 
     def __str__(self) -> str:
-        rest = "" if self.open_for is None else f" for {self.open_for:.3g} s after {self.failure!r}"
+        rest = "" if self.open_for is None else f" for {self.open_for:.3g} s after {brief(self.failure)}"
         return f"{self.name!r}: circuit {self.old} -> {self.new}{rest}"
 
 
@@ -100,6 +108,9 @@ class CallRejected(_Record):
 
     level: ClassVar[int] = logging.DEBUG
     error: BaseException
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: rejected a call: {brief(self.error)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,7 @@ class FellBack(_Record):
     failure: BaseException
 
     def __str__(self) -> str:
-        return f"{self.name!r}: {self.served_by} answered after {self.failure!r}"
+        return f"{self.name!r}: {self.served_by} answered after {brief(self.failure)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,9 @@ class Hedged(_Record):
     attempt: int
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.name!r}: attempt {self.attempt} started beside the others ({self.reason})"
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetRefused(_Record):
@@ -152,6 +166,9 @@ class BudgetRefused(_Record):
 
     level: ClassVar[int] = logging.WARNING
     budget: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r}: {self.budget!r} refused a retry"
 
 
 class _CallEnded(NamedTuple):
@@ -183,6 +200,8 @@ class Subscription:
     def __init__(self, listener: Listener, types: tuple[type[Event], ...]) -> None:
         if not callable(listener):
             raise TypeError(f"listener={listener!r} cannot be called; use a function of one event")
+        if inspect.iscoroutinefunction(listener):
+            raise TypeError(f"listener={listener!r} is an async function; use a plain function of one event")
         for kind in types:
             if not (isinstance(kind, type) and issubclass(kind, Event)):
                 raise TypeError(f"{kind!r} is no event class; use classes such as CircuitChanged or Retried")

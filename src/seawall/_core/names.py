@@ -13,7 +13,7 @@ from seawall._core.forks import renew_after_fork
 
 
 class SeawallWarning(UserWarning):
-    """Something that works but will hardly be meant: a name used twice, or a finding of a pipeline's linter."""
+    """Something that works but is probably not what you mean: a name used twice, or a finding of a pipeline's linter."""
 
 
 def check_name(name: object) -> None:

@@ -9,19 +9,6 @@ from seawall._core.circuit_rules import Rules
 from seawall._core.outcome import FAILURE, RELEASE, SUCCESS
 
 
-class Permit(Protocol):
-    """What `acquire` gives. The first end counts, later ones do nothing."""
-
-    def success(self) -> None:
-        """The dependency answered."""
-
-    def failure(self, error: BaseException | None = None) -> None:
-        """The dependency failed."""
-
-    def release(self) -> None:
-        """The call was not made, or its end says nothing about the dependency."""
-
-
 class Pass(Protocol):
     """What a driver holds during a call. Where `in_a_row`, success is the store `failures = 0` and nothing else."""
 

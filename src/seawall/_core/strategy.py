@@ -44,6 +44,10 @@ class Strategy:
             NAMES.register(name, self)
         self.clock: Clock | DefaultClock = arguments.clock("clock", clock)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{key}={show(value)}" for key, value in self.settings().items() if value is not None)
+        return f"{type(self).__name__}({shown}, name={self.name!r})"
+
     @property
     def name(self) -> str:
         """What this strategy is called."""
@@ -65,6 +69,7 @@ class Strategy:
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
         """Returns `fn` protected by this strategy alone; async functions and generators stay what they are."""
+        refuse_strategy(fn)
         protected = decorate(self.chain(), fn, self)
         self.call_it(name_of(fn))
         return protected  # type: ignore[no-any-return]
@@ -87,6 +92,21 @@ class Strategy:
             self.named, self.hub.name = old.named, old.hub.name
             NAMES.hand_over(old, self)
         self.hub.listeners = old.hub.listeners
+
+
+def refuse_strategy(fn: object) -> None:
+    """Raises TypeError where a strategy or pipeline is given in the place of a function."""
+    if isinstance(fn, Strategy) or hasattr(fn, "strategies"):
+        raise TypeError(f"{fn!r} is no function to protect; link them: Pipeline('name', Retry(...), Timeout(...))")
+
+
+def show(value: object) -> str:
+    """Returns a setting as a person would write it."""
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(show, value)) + ")"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return name_of(value) if callable(value) else str(value)
 
 
 class Layer(Strategy):

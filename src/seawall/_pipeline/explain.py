@@ -1,4 +1,4 @@
-"""What a pipeline will do at worst, and what in it will hardly be meant."""
+"""What a pipeline will do at worst, and what in it is probably not meant."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from seawall._core.arguments import Matcher
 from seawall._core.backoff import Backoff
-from seawall._core.strategy import Strategy
+from seawall._core.strategy import Strategy, show
 from seawall._strategies.breaker import CircuitBreaker
 from seawall._strategies.bulkhead import Bulkhead
 from seawall._strategies.fallback import Fallback
@@ -18,12 +19,11 @@ from seawall._strategies.retry import Retry
 from seawall._strategies.timeout import Timeout
 
 Kind = TypeVar("Kind", bound=Strategy)
-ORDER: Final = (Fallback, Retry, RateLimit, Bulkhead, CircuitBreaker, Timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in a pipeline that will hardly be meant. `rule` is its short name, `advice` says what to do."""
+    """Something in a pipeline that is probably not what you mean. `rule` is its short name, `advice` says what to do."""
 
     rule: str
     advice: str
@@ -52,11 +52,12 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"pipeline {self.name!r}, outermost first"]
         lines += [
-            f"  {name}: " + ", ".join(f"{key}={_show(value)}" for key, value in settings.items() if value is not None)
+            f"  {name}: " + ", ".join(f"{key}={show(value)}" for key, value in settings.items() if value is not None)
             for name, settings in self.strategies
         ]
         duration = "without bound" if math.isinf(self.worst_duration) else f"{self.worst_duration:g} s"
-        lines.append(f"  at worst: {self.worst_attempts} attempts, {duration}")
+        attempts = "1 attempt" if self.worst_attempts == 1 else f"{self.worst_attempts} attempts"
+        lines.append(f"  at worst, when async: {attempts}, {duration}")
         lines += [f"  ! {finding}" for finding in self.findings]
         return "\n".join(lines)
 
@@ -72,16 +73,6 @@ def lint(strategies: Sequence[Strategy]) -> Iterator[Finding]:
     """Gives the findings, the gravest first."""
     for rule in _RULES:
         yield from rule(strategies)
-
-
-def _show(value: object) -> str:
-    if isinstance(value, Backoff):
-        return f"{value.plain(1):g}, {value.plain(2):g}, {value.plain(3):g} ... s"
-    if isinstance(value, type):
-        return value.__name__
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(_show, value)) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _worst(strategies: Sequence[Strategy]) -> tuple[int, float]:
@@ -136,10 +127,20 @@ def _of(strategies: Sequence[Strategy], kind: type[Kind]) -> list[Kind]:
 def _fallback_hides_retry(strategies: Sequence[Strategy]) -> Iterator[Finding]:
     for retry, inside in _after(strategies, Retry):
         for fallback in _of(inside, Fallback):
+            if _apart(retry.on, fallback.on):
+                continue
             yield Finding(
                 "inner fallback hides an outer retry",
                 f"{fallback.name!r} answers before {retry.name!r} sees the failure; list the Fallback before the Retry",
             )
+
+
+def _apart(one: Matcher, other: Matcher) -> bool:
+    """Whether two matchers surely match nothing in common."""
+    if not isinstance(one, type | tuple) or not isinstance(other, type | tuple):
+        return False
+    ones, others = (each if isinstance(each, tuple) else (each,) for each in (one, other))
+    return not any(issubclass(a, b) or issubclass(b, a) for a in ones for b in others)
 
 
 def _attempt_above_total(strategies: Sequence[Strategy]) -> Iterator[Finding]:

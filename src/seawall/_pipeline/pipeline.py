@@ -15,7 +15,7 @@ from seawall._core.events import EVERYWHERE, CallEnded, Event, Hub, Listener
 from seawall._core.meter import meter
 from seawall._core.names import NAMES, check_name, warn
 from seawall._core.outcome import Outcome
-from seawall._core.strategy import Strategy, join
+from seawall._core.strategy import Strategy, join, refuse_strategy
 from seawall._pipeline.explain import Explanation, explain, lint
 
 P = ParamSpec("P")
@@ -51,7 +51,7 @@ class Pipeline:
             warn(f"pipeline {name!r}: {finding}")
 
     def __repr__(self) -> str:
-        return f"Pipeline({self.name!r}, {', '.join(type(strategy).__name__ for strategy in self.strategies)})"
+        return f"Pipeline({', '.join([repr(self.name), *(type(strategy).__name__ for strategy in self.strategies)])})"
 
     def _name_them(self) -> None:
         words: Counter[str] = Counter()
@@ -65,6 +65,7 @@ class Pipeline:
 
         Raises TypeError where a strategy cannot serve this kind of function.
         """
+        refuse_strategy(fn)
         return decorate(self._chain, fn, self)  # type: ignore[no-any-return]
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -110,9 +111,10 @@ class Pipeline:
 
     def get(self, kind: type[S]) -> S:
         """Returns the pipeline's strategy of a kind. Raises LookupError where there is none, or more than one."""
-        found = [strategy for strategy in self.strategies if isinstance(strategy, kind)]
+        found = [each for each in self.strategies if isinstance(each, kind)] if isinstance(kind, type) else []
         if len(found) != 1:
-            raise LookupError(f"pipeline {self.name!r} has {len(found) or 'no'} {kind.__name__}, not one")
+            wanted = getattr(kind, "__name__", repr(kind))
+            raise LookupError(f"{len(found) or 'no'} {wanted} in {self!r}; get() takes a class of which there is one")
         return found[0]
 
     def listen(self, listener: Listener, *types: type[Event]) -> Callable[[], None]:
@@ -146,6 +148,8 @@ class Pipeline:
         (and name, where it has one of its own): breaker windows and states, slots in use, bookings, learned delays; a
         changed window shape starts empty. Calls in flight end on the old links.
         """
+        if not strategies:
+            raise TypeError("relink() was given no strategies, which would end all protection; give at least one")
         checked = _checked(strategies)
         left = [old for old in self.strategies if old not in checked]
         for strategy in checked:
@@ -185,7 +189,10 @@ def _join_metered(
 def _checked(strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
     for strategy in strategies:
         if not isinstance(strategy, Strategy):
-            raise TypeError(f"{strategy!r} is no strategy; give strategies such as Retry(on=ConnectionError)")
+            hint = "give strategies one by one, such as Retry(on=ConnectionError)"
+            if isinstance(strategy, type) and issubclass(strategy, Strategy):
+                hint = f"give an instance, such as {strategy.example}"
+            raise TypeError(f"{strategy!r} is no strategy; {hint}")
         if sum(other is strategy for other in strategies) > 1:
             raise ValueError(f"{strategy.name!r} is listed twice; make two, or list it once")
     return tuple(strategies)

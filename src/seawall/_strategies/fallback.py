@@ -139,7 +139,7 @@ class _Source:
     def __init__(self, source: Any) -> None:
         self._source = source
         self.kind: Kind | None = kind_of(source) if callable(source) else None
-        self.name = name_of(source) if callable(source) else repr(source)
+        self.name = name_of(source) if callable(source) else "value"
         self._takes = _positional(source) if callable(source) else 0
 
     def ask(self, failure: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -149,7 +149,11 @@ class _Source:
             return self._source()
         if self._takes == 1:
             return self._source(failure)
-        return self._source(failure, *args, **kwargs)
+        try:
+            return self._source(failure, *args, **kwargs)
+        except TypeError as error:
+            error.add_note(f"seawall: {self.name} is called with the failure first, then the call's own arguments")
+            raise
 
 
 def _positional(source: Callable[..., Any]) -> int:

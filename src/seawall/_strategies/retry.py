@@ -45,7 +45,8 @@ class Retry(Layer):
         max_attempts: calls in all, the first included; default 3.
         backoff: the delays: a `Backoff`, seconds, or a function of the retry's number (from 1); default: exponential
             from 0.2 s, at most 10 s, with full jitter.
-        max_elapsed: seconds for all attempts and delays together; None for no bound; default 30.
+        max_elapsed: no attempt starts later than so many seconds after the first one; one that runs is not cut short
+            (that is a `Timeout`'s work); None for no bound; default 30.
         budget: a `RetryBudget`, asked before sleeping.
         retry_after: whether a failure's own `retry_after` (seconds, timedelta or header text) is the least delay;
             default True.
@@ -89,9 +90,11 @@ class Retry(Layer):
     def settings(self) -> dict[str, object]:
         return {
             "on": self.on,
+            "on_result": self.on_result,
             "max_attempts": self.max_attempts,
             "backoff": self.backoff,
-            "max_elapsed": self.max_elapsed,
+            "max_elapsed": "unbounded" if self.max_elapsed is None else self.max_elapsed,
+            "max_retry_after": self.max_retry_after if self.retry_after else None,
             "budget": self.budget,
         }
 
@@ -245,4 +248,6 @@ def _backoff(value: Backoff | Seconds | Callable[[int], float]) -> Backoff | Cal
     if isinstance(value, int | float | timedelta):
         return Backoff.fixed(arguments.seconds("backoff", value, zero=True))
     wanted = "Backoff.exponential(...), a number of seconds, or a function of the retry's number"
+    if getattr(value, "__qualname__", "").partition(".")[0] == "Backoff":
+        raise TypeError(f"backoff={value!r} was not called; use Backoff.exponential(0.2) or the like")
     return arguments.function("backoff", value, wanted)  # type: ignore[no-any-return]

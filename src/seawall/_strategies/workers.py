@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from seawall._core import arguments
+from seawall._core.chain import check_kind
 from seawall._core.errors import BulkheadFullError
 from seawall._core.events import Hub
 from seawall._core.forks import renew_after_fork
@@ -61,12 +62,16 @@ class WorkerPool:
     def after_fork(self) -> None:
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"WorkerPool({self.name!r}, {self.threads}, {self.max_waiting})"
+
     async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs a plain function on a thread of the pool. Raises BulkheadFullError, and whatever the function raises."""
         return await asyncio.wrap_future(self.submit(fn, *args, **kwargs))
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Hands a plain function to the pool, and returns its future. Raises BulkheadFullError."""
+        check_kind("submit", fn, "call", "await it, or run it in an event loop")
         context = contextvars.copy_context()
         work = functools.partial(context.run, fn, *args, **kwargs)
         with self._lock:

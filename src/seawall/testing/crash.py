@@ -35,7 +35,7 @@ class CrashReport:
 
     def __str__(self) -> str:
         points = len({crash.point for crash in self.crashes})
-        lines = [f"{points} points, {len(self.crashes)} runs killed, {len(self.problems)} problems"]
+        lines = [f"points: {points}, runs killed: {len(self.crashes)}, problems: {len(self.problems)}"]
         return "\n".join([*lines, *(f"  {crash}: {problem}" for crash, problem in self.problems)])
 
 
@@ -54,7 +54,7 @@ class CrashRunner:
             raise TypeError(f"command={command!r} is no list of texts; {wanted}")
         if not command:
             raise ValueError(f"command={command!r} is empty; {wanted}")
-        self._command = [sys.executable if word == "python" else word for word in command]
+        self._command = [sys.executable if command[0] == "python" else command[0], *command[1:]]
         self._env = {**os.environ, **(env or {})}
         self._timeout = arguments.seconds("timeout", timeout)
 
