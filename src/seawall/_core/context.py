@@ -110,8 +110,8 @@ RETRY_CODE: set[CodeType] = set()
 def inside_retry(own: int) -> bool:
     """Whether a Retry further up this thread's stack (or this task's chain of awaits) is making an attempt.
 
-    Looking is expensive and entering a Retry is frequent: so frames are looked at, and only after a failure, instead of a
-    mark being set at every entry. `own` frames of the asking Retry itself are passed over.
+    Looking is expensive and entering a Retry is frequent: so frames are looked at, and only after a failure, instead of
+    a mark being set at every entry. `own` frames of the asking Retry itself are passed over.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

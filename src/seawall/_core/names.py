@@ -13,7 +13,7 @@ from seawall._core.forks import renew_after_fork
 
 
 class SeawallWarning(UserWarning):
-    """Something that works but is probably not what you mean: a name used twice, or a finding of a pipeline's linter."""
+    """Something that works and is probably not what you mean: a name used twice, or a finding of the linter."""
 
 
 def check_name(name: object) -> None:

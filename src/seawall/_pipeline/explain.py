@@ -23,7 +23,7 @@ Kind = TypeVar("Kind", bound=Strategy)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in a pipeline that is probably not what you mean. `rule` is its short name, `advice` says what to do."""
+    """Something that is probably not what you mean. `rule` is its short name, `advice` says what to do."""
 
     rule: str
     advice: str

@@ -111,10 +111,11 @@ class Pipeline:
 
     def get(self, kind: type[S]) -> S:
         """Returns the pipeline's strategy of a kind. Raises LookupError where there is none, or more than one."""
-        found = [each for each in self.strategies if isinstance(each, kind)] if isinstance(kind, type) else []
+        if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+            raise LookupError(f"{kind!r} is no class of strategies; get() takes one, such as CircuitBreaker")
+        found = [strategy for strategy in self.strategies if isinstance(strategy, kind)]
         if len(found) != 1:
-            wanted = getattr(kind, "__name__", repr(kind))
-            raise LookupError(f"{len(found) or 'no'} {wanted} in {self!r}; get() takes a class of which there is one")
+            raise LookupError(f"{len(found) or 'no'} {kind.__name__} in {self!r}; get() needs exactly one")
         return found[0]
 
     def listen(self, listener: Listener, *types: type[Event]) -> Callable[[], None]:
