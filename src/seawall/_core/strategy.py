@@ -100,6 +100,12 @@ def refuse_strategy(fn: object) -> None:
         raise TypeError(f"{fn!r} is no function to protect; link them: Pipeline('name', Retry(...), Timeout(...))")
 
 
+def refuse_unless_class(kind: object) -> None:
+    """Raises TypeError for what is no class of strategies."""
+    if not (isinstance(kind, type) and issubclass(kind, Strategy)):
+        raise TypeError(f"{kind!r} is no class of strategies; use one such as CircuitBreaker")
+
+
 def show(value: object) -> str:
     """Returns a setting as a person would write it."""
     if isinstance(value, tuple):

@@ -15,7 +15,7 @@ from seawall._core.events import EVERYWHERE, CallEnded, Event, Hub, Listener
 from seawall._core.meter import meter
 from seawall._core.names import NAMES, check_name, warn
 from seawall._core.outcome import Outcome
-from seawall._core.strategy import Strategy, join, refuse_strategy
+from seawall._core.strategy import Strategy, join, refuse_strategy, refuse_unless_class
 from seawall._pipeline.explain import Explanation, explain, lint
 
 P = ParamSpec("P")
@@ -111,8 +111,7 @@ class Pipeline:
 
     def get(self, kind: type[S]) -> S:
         """Returns the pipeline's strategy of a kind. Raises LookupError where there is none, or more than one."""
-        if not (isinstance(kind, type) and issubclass(kind, Strategy)):
-            raise LookupError(f"{kind!r} is no class of strategies; get() takes one, such as CircuitBreaker")
+        refuse_unless_class(kind)
         found = [strategy for strategy in self.strategies if isinstance(strategy, kind)]
         if len(found) != 1:
             raise LookupError(f"{len(found) or 'no'} {kind.__name__} in {self!r}; get() needs exactly one")
