@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,24 @@ def test_the_linter_is_silent_about_sound_pipelines(make: Make) -> None:
     assert () == findings(make())
 
 
+@pytest.mark.parametrize(
+    ("on_retry", "on_fallback", "hides"),
+    [
+        (OSError, KeyError, False),
+        ((OSError, ValueError), (KeyError, IndexError), False),
+        (OSError, ConnectionError, True),
+        (ConnectionError, OSError, True),
+        ((ValueError, OSError), (KeyError, OSError), True),
+        (lambda error: True, KeyError, True),
+        (OSError, lambda error: True, True),
+    ],
+)
+def test_an_inner_fallback_hides_only_what_it_may_answer_for(on_retry: Any, on_fallback: Any, hides: bool) -> None:
+    """Classes that have nothing in common hide nothing from one another; of a predicate nobody knows."""
+    found = findings([Retry(on=on_retry, backoff=1), Fallback(1, on=on_fallback), Timeout(1)])
+    assert hides == ("inner fallback hides an outer retry" in [finding.rule for finding in found])
+
+
 def test_findings_come_with_every_place() -> None:
     """Two inner fallbacks: two findings."""
     found = findings(
@@ -214,14 +233,15 @@ def test_the_explanation_as_text() -> None:
         )
     assert [
         "pipeline 'explained', outermost first",
-        "  Fallback 'explained.fallback': sources=('stale'), on=(OSError, KeyError)",
-        "  Retry 'explained.retry': on=OSError, max_attempts=4, backoff=2, 4, 8 ... s, max_elapsed=60",
+        "  Fallback 'explained.fallback': sources=(value), on=(OSError, KeyError)",
+        "  Retry 'explained.retry': on=OSError, max_attempts=4, backoff=2, 4, 8 ... s, max_elapsed=60, "
+        "max_retry_after=30",
         "  RateLimit 'explained.ratelimit': rate=10, per=2, algorithm=token_bucket, max_wait=1.5, burst=10",
         "  Bulkhead 'slots of explained': max_concurrent=20, max_waiting=40, max_wait=30",
         "  CircuitBreaker 'explained.breaker': failure_rate=0.5, window=150, min_calls=10, open_for=60, probes=1, "
         "on=Exception",
         "  Timeout 'explained.timeout': seconds=70",
-        "  at worst: 4 attempts, 161.5 s",
+        "  at worst, when async: 4 attempts, 161.5 s",
         "  ! attempt time-out above the total: 'explained.timeout' (70 s) is longer than max_elapsed of "
         "'explained.retry' (60 s), so an attempt that times out is never retried; raise max_elapsed",
     ] == str(pipeline.explain()).splitlines()
@@ -232,8 +252,41 @@ def test_the_explanation_as_text() -> None:
 def test_an_unbounded_pipeline_says_so() -> None:
     """In the text and in the figure."""
     explained = Pipeline("unbounded", RateLimit(1)).explain()
-    assert str(explained).endswith("  at worst: 1 attempts, without bound")
+    assert str(explained).endswith("  at worst, when async: 1 attempt, without bound")
     assert math.inf == explained.worst_duration
+
+
+@pytest.mark.parametrize(
+    ("backoff", "text"),
+    [
+        (Backoff.exponential(2, cap=30, jitter="full"), "2, 4, 8 ... s (full jitter)"),
+        (Backoff.exponential(1, jitter="equal"), "1, 2, 4 ... s (equal jitter)"),
+        (Backoff.linear(1, step=2), "1, 3, 5 ... s"),
+        (Backoff.listed(1, 5, 15, 60), "1, 5, 15, 60 s"),
+        (Backoff.fixed(0.1), "0.1 s"),
+    ],
+)
+def test_a_backoff_is_shown_as_its_delays(backoff: Backoff, text: str) -> None:
+    """The first delays, or all where they are listed, and the jitter where there is some."""
+    assert text == str(backoff)
+
+
+def page_is_missing(page: object) -> bool:
+    """Says of a result whether it is a failure."""
+    return page is None
+
+
+def test_a_retry_shows_what_it_does_to_results_and_hints() -> None:
+    """`on_result` by its name, a `max_elapsed` that is none, and `max_retry_after` only where hints are honoured."""
+    pipeline = Pipeline(
+        "explained retry",
+        Retry(on=OSError, on_result=page_is_missing, backoff=1, max_elapsed=None, retry_after=False),
+        Timeout(1),
+    )
+    assert (
+        "  Retry 'explained retry.retry': on=OSError, on_result=page_is_missing, max_attempts=3, backoff=1 s, "
+        "max_elapsed=unbounded"
+    ) == str(pipeline.explain()).splitlines()[1]
 
 
 def test_the_breaker_shows_only_figures_that_matter() -> None:

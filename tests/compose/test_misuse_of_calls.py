@@ -5,6 +5,7 @@ import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -157,14 +158,53 @@ def test_a_source_that_cannot_answer_is_refused(source: Any, fn: Any, kind: str)
         guarded(fn)
 
 
-@pytest.mark.parametrize("thing", [5, None, "retry", Retry, print, [Timeout(1)]])
+@pytest.mark.parametrize("thing", [5, None, "retry", int, print, [Timeout(1)]])
 def test_a_pipeline_takes_strategies_only(thing: Any) -> None:
-    """Classes, functions and lists are none; the error shows what was given, and an example."""
+    """Other classes, functions and lists are none; the error shows what was given, and an example."""
     with pytest.raises(
-        TypeError, match=r"is no strategy; give strategies such as Retry\(on=ConnectionError\)"
+        TypeError, match=r"is no strategy; give strategies one by one, such as Retry\(on=ConnectionError\)"
     ) as caught:
         Pipeline("no strategy", Timeout(1), thing)
     assert repr(thing) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"),
+    [
+        (Retry, "Retry(on=ConnectionError, max_attempts=3)"),
+        (CircuitBreaker, "CircuitBreaker(failures=5, open_for=30)"),
+        (Timeout, "Timeout(10)"),
+        (Bulkhead, "Bulkhead(20, max_waiting=40, max_wait=30)"),
+        (RateLimit, "RateLimit(10, per=1)"),
+        (Fallback, "Fallback([], on=ConnectionError)"),
+        (Hedge, "Hedge(0.05, max_extra=1)"),
+    ],
+)
+def test_a_class_of_strategies_is_answered_with_an_instance(kind: Any, example: str) -> None:
+    """Whoever forgot the parentheses reads what goes into them."""
+    with pytest.raises(TypeError, match="is no strategy; give an instance, such as ") as caught:
+        Pipeline("class given", Timeout(1), kind)
+    assert example in str(caught.value)
+
+
+@pytest.mark.parametrize("make", STRATEGIES)
+def test_a_strategy_is_no_function_to_protect(make: Callable[[str], Any]) -> None:
+    """Neither is a pipeline: decorating one with another links nothing, so it is refused, with the way to link."""
+    message = r"is no function to protect; link them: Pipeline\('name', Retry\(\.\.\.\), Timeout\(\.\.\.\)\)"
+    for thing in (Timeout(1), bare()):
+        with pytest.raises(TypeError, match=message) as caught:
+            make(f"decorates a strategy {next(NUMBERS)}")(thing)
+        assert repr(thing) in str(caught.value)
+
+
+@pytest.mark.parametrize("make", STRATEGIES)
+def test_a_mock_is_a_function_to_protect(make: Callable[[str], Any]) -> None:
+    """It has every attribute that one asks it for, and is not taken for a strategy."""
+
+    async def main() -> Any:
+        return await make(f"decorates a mock {next(NUMBERS)}")(AsyncMock(return_value=5))()
+
+    assert 5 == asyncio.run(main())
 
 
 def test_a_pipeline_is_no_strategy() -> None:
@@ -186,12 +226,21 @@ def test_a_strategy_can_be_listed_once_only() -> None:
 
 
 def test_get_finds_exactly_one() -> None:
-    """None or two: LookupError, with how many there are."""
+    """None or two: LookupError, with how many there are and what the pipeline is made of."""
     two = Pipeline("two", Timeout(9, name="outer of two"), Timeout(1, name="inner of two"))
-    with pytest.raises(LookupError, match="pipeline 'two' has 2 Timeout, not one"):
+    described = r"in Pipeline\('two', Timeout, Timeout\); get\(\) needs exactly one"
+    with pytest.raises(LookupError, match=f"2 Timeout {described}"):
         two.get(Timeout)
-    with pytest.raises(LookupError, match="pipeline 'two' has no Retry, not one"):
+    with pytest.raises(LookupError, match=f"no Retry {described}"):
         two.get(Retry)
+
+
+@pytest.mark.parametrize("kind", ["Timeout", Timeout(1, name="got"), int, None])
+def test_get_takes_a_class_of_strategies(kind: Any) -> None:
+    """Names and strategies are none."""
+    with pytest.raises(TypeError, match="is no class of strategies; use one such as CircuitBreaker") as caught:
+        bare().get(kind)
+    assert repr(kind) in str(caught.value)
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "1", None])

@@ -39,7 +39,7 @@ def fail(pipeline: Pipeline, times: int = 1) -> None:
 
 def test_decorated_functions_follow_from_their_next_call_on() -> None:
     """Those decorated before too, sync and async, and both ways."""
-    pipeline = Pipeline("followed")
+    pipeline = Pipeline("followed", Timeout(1))
     calls: list[int] = []
 
     @pipeline
@@ -61,8 +61,17 @@ def test_decorated_functions_follow_from_their_next_call_on() -> None:
     assert 2 == count()
     pipeline.relink(Retry(on=OSError, backoff=0), Timeout(1))
     assert 6 == count()
-    pipeline.relink()
+    pipeline.relink(Timeout(1))
     assert 2 == count()
+
+
+def test_relinking_to_nothing_is_refused() -> None:
+    """A forgotten argument must not end all protection; the pipeline is left as it was."""
+    timeout = Timeout(1)
+    pipeline = Pipeline("relinked to nothing", timeout)
+    with pytest.raises(TypeError, match=r"relink\(\) was given no strategies.*give at least one"):
+        pipeline.relink()
+    assert (timeout,) == pipeline.strategies
 
 
 def test_relinking_does_not_warn_of_the_names_it_gives_itself() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import inspect
 import io
+import logging
 import random
 import re
 import textwrap
@@ -155,6 +156,35 @@ def test_events_have_the_fields_that_the_page_says(name: str) -> None:
     said = {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows}
     assert said
     assert {event: fields_of(getattr(seawall, event)) for event in said} == said
+
+
+def level_said(cell: str, new: str) -> str:
+    """Returns the level that the table gives for an event; for a circuit, for one that changed to `new`."""
+    excepted = re.fullmatch(r"(?P<level>[A-Z]+) to (?P<states>.+), else (?P<other>[A-Z]+)", cell)
+    if excepted is None:
+        return cell or "NOTSET"
+    return excepted["level"] if new in re.findall(r"`(\w+)`", excepted["states"]) else excepted["other"]
+
+
+def test_events_have_the_level_that_the_page_says() -> None:
+    """The level column agrees with the classes; for CircuitChanged in each of its states."""
+    (rows,) = tables((ROOT / "docs/events.md").read_text(encoding="utf-8"), "Event")
+    states = ("closed", "open", "half_open", "isolated", "disabled", "metrics_only")
+    for row in rows:
+        kind = getattr(seawall, row[0].strip("`"))
+        for new in states:
+            level = seawall.CircuitChanged("n", "closed", new).level if kind is seawall.CircuitChanged else kind.level
+            assert logging.getLevelName(level) == level_said(row[-1], new), f"{row[0]} {new}"
+
+
+def test_contributing_describes_the_tests_as_they_are() -> None:
+    """The paths that it names are there, and it names every folder of tests."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"\b(?:tests|src)/[a-z_/]+\.py\b", page)
+    assert paths
+    assert [] == [path for path in paths if not (ROOT / path).is_file()]
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    assert folders == set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 
 
 def test_every_event_is_documented() -> None:

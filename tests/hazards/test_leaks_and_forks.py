@@ -343,6 +343,14 @@ def test_wrapped_calls_survive_a_fork() -> None:
     assert use(pipeline)
 
 
+def test_a_forked_child_starts_with_a_free_bulkhead() -> None:
+    """The calls that hold the parent's slots are not made in the child."""
+    bulkhead = Bulkhead(1, name=name())
+    with bulkhead.guard():
+        assert 0 == in_child(lambda: 0 == bulkhead.snapshot().running and 5 == bulkhead(lambda: 5)())
+        assert 1 == bulkhead.snapshot().running
+
+
 def test_wrapped_calls_survive_a_fork_while_other_threads_are_making_calls() -> None:
     """Whatever the parent's threads were doing at the fork, also within a lock, the child goes on."""
     pipeline = everything()

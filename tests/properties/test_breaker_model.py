@@ -61,6 +61,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.rated = "failure_rate" in shape
         self.successes = probes if more and not self.rated else 1
         self.clock = FakeClock()
+        self.mode = "active"
         self.breaker = CircuitBreaker(
             **shape,
             open_for=OPEN_FOR,
@@ -225,23 +226,27 @@ class BreakerMachine(RuleBasedStateMachine):
         """An operator lets go."""
         self.holds.pop(which % len(self.holds)).close()
         if not self.holds and self.epoch.word == "isolated":
-            self.epoch = Epoch("closed")
+            self.epoch = self.passing()
 
     @rule()
     def reset(self) -> None:
         """An operator resets."""
         self.breaker.reset()
         self.holds.clear()
-        self.epoch = Epoch("closed")
+        self.epoch = self.passing()
 
     @rule(mode=st.sampled_from(["active", "active", "metrics_only", "disabled"]))
     def set_mode(self, mode: Any) -> None:
         """An operator changes the mode."""
-        word = self.epoch.word
         self.breaker.mode = mode
-        if mode != (word if word in ("metrics_only", "disabled") else "active"):
+        if mode != self.mode:
+            self.mode = mode
             self.holds.clear()
-            self.epoch = Epoch("closed" if mode == "active" else mode)
+            self.epoch = self.passing()
+
+    def passing(self) -> Epoch:
+        """The state in which calls pass, which is the mode's."""
+        return Epoch("closed" if self.mode == "active" else self.mode)
 
     @invariant()
     def state_and_counts_are_those_of_the_model(self) -> None:

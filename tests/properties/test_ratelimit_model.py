@@ -55,39 +55,51 @@ class RateLimitMachine(RuleBasedStateMachine):
         )
         self.algorithm, self.rate, self.per, self.max_wait = algorithm, rate, per, max_wait
         self.burst = self.limit.burst
-        self.tokens, self.counted_at = float(self.burst), 0.0
-        self.booked: list[float] = []
         self.freed: list[float] = []
+        self.ahead: list[float] = []
+        self.passed: list[float] = []
+        self.window: list[float] = []
         self.waiting: list[tuple[float, Any]] = []
         self.started: list[float] = []
 
     # the model
 
+    def _settle(self) -> None:
+        """Forgets instants that were given back and have passed unused; all others that have passed stand."""
+        now = self.clock.now()
+        for instant in [instant for instant in self.freed if instant < now]:
+            self.freed.remove(instant)
+            if instant in self.ahead:
+                self.ahead.remove(instant)
+            if instant in self.window:
+                self.window.remove(instant)
+        while self.ahead and self.ahead[0] < now:
+            self.passed.append(self.ahead.pop(0))
+
     def _next(self) -> float:
         """Says when the next call could start that takes no freed instant."""
         now = self.clock.now()
         if self.algorithm == "sliding_window":
-            if len(self.booked) < self.rate:
-                return max([now, *self.booked[-1:]])
-            return max(now, self.booked[-self.rate] + self.per)
-        return now + max(0.0, 1.0 - self._tokens()) * self.per / self.rate
-
-    def _tokens(self) -> float:
-        grown = (self.clock.now() - self.counted_at) * self.rate / self.per
-        return min(float(self.burst), self.tokens + grown)
+            if len(self.window) < self.rate:
+                return max([now, *self.window[-1:]])
+            return max(now, self.window[0] + self.per)
+        due, interval = float("-inf"), self.per / self.rate
+        for start in [*self.passed, *self.ahead]:
+            due = max(due, start) + interval
+        return max(now, due - (self.burst - 1) * interval)
 
     def _book(self, start: float) -> None:
-        self.booked.append(start)
-        self.tokens, self.counted_at = self._tokens() - 1.0, self.clock.now()
+        self.ahead.append(start)
+        self.window = [*self.window, start][-self.rate :]
 
     def _expected(self) -> tuple[float, bool]:
         """Returns the wait of the next call, and whether it is granted; books it where it is."""
         now = self.clock.now()
-        self.freed = sorted(instant for instant in self.freed if instant >= now)
-        start = self.freed[0] if self.freed else self._next()
+        self._settle()
+        start = min(self.freed) if self.freed else self._next()
         granted = start - now <= self.max_wait
         if granted and self.freed:
-            self.freed.pop(0)
+            self.freed.remove(start)
         elif granted:
             self._book(start)
         return start - now, granted

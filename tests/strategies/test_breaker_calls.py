@@ -335,4 +335,4 @@ def test_several_successes_close_the_circuit() -> None:
         ("open", "half_open", None),
         ("half_open", "closed", None),
     ] == [(event.old, event.new, event.open_for) for event in events.of(CircuitChanged)]
-    assert "'several successes': circuit half_open -> open for 15 s after OSError('probe')" == str(events.events[2])
+    assert "'several successes': circuit half_open -> open for 15 s after OSError: probe" == str(events.events[2])

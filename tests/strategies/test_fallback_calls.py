@@ -111,8 +111,8 @@ def test_sources_are_tried_in_turn(colour: str) -> None:
         assert "third answer" == fall(fallback, colour=colour)
     assert [FAILURE, FAILURE] == seen
     (event,) = events.of(FellBack)
-    assert (f"chain {colour}", third.__qualname__, FAILURE) == (event.name, event.served_by, event.failure)
-    assert f"'chain {colour}': {third.__qualname__} answered after OSError('down')" == str(event)
+    assert (f"chain {colour}", "third", FAILURE) == (event.name, event.served_by, event.failure)
+    assert f"'chain {colour}': third answered after OSError: down" == str(event)
 
 
 def test_when_every_source_fails_the_last_failure_is_raised(colour: str) -> None:
@@ -199,7 +199,7 @@ def test_a_call_that_succeeds_asks_no_source() -> None:
 
 
 def test_the_outcome_says_who_served() -> None:
-    """The primary, a function by its name, a value by what it is."""
+    """The primary, a function by its name, a value as "value"."""
 
     def cached() -> int:
         return 2
@@ -214,8 +214,39 @@ def test_the_outcome_says_who_served() -> None:
     with_function = Pipeline("with function", Fallback(cached, on=OSError))
     with_value = Pipeline("with value", Fallback(fails, 3, on=OSError))
     assert (1, "primary") == served(with_function, lambda: 1)
-    assert (2, cached.__qualname__) == served(with_function, fails)
-    assert (3, "3") == served(with_value, fails)
+    assert (2, "cached") == served(with_function, fails)
+    assert (3, "value") == served(with_value, fails)
+
+
+def test_a_value_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """It may be long, or somebody's: outcome, event, log, repr and explanation say "value"."""
+
+    def fails() -> str:
+        raise OSError
+
+    pipeline = Pipeline("shows no value", Fallback("alice's balance", on=OSError))
+    with Recorder() as events:
+        outcome = pipeline.call_outcome(fails)
+    (event,) = events.of(FellBack)
+    assert ("alice's balance", "value", "value") == (outcome.value, outcome.served_by, event.served_by)
+    for text in (str(event), caplog.text, repr(pipeline.strategies), str(pipeline.explain())):
+        assert "value" in text
+        assert "alice" not in text
+
+
+def test_a_source_called_with_the_wrong_arguments_says_what_it_is_given() -> None:
+    """The TypeError carries a note of the order in which arguments come."""
+
+    def stale(source: str, target: str) -> str:
+        return source + target
+
+    @Fallback(stale, on=OSError, name="wrong arguments")
+    def rate(source: str, target: str) -> str:
+        raise OSError
+
+    with pytest.raises(TypeError, match="positional argument") as caught:
+        rate("USD", "INR")
+    assert ["seawall: stale is called with the failure first, then the call's own arguments"] == caught.value.__notes__
 
 
 def test_of_nested_fallbacks_the_one_that_answered_is_named() -> None:
@@ -227,10 +258,13 @@ def test_of_nested_fallbacks_the_one_that_answered_is_named() -> None:
     def no_luck() -> int:
         raise OSError
 
+    def outside() -> int:
+        return 2
+
     def nested(name: str, inner: object) -> Pipeline:
-        outer = Fallback("outer", on=OSError, name=f"outer of {name}")
+        outer = Fallback(outside, on=OSError, name=f"outer of {name}")
         return Pipeline(name, outer, Fallback(inner, on=OSError, name=f"inner of {name}"))
 
-    answers, fails_too = nested("inner answers", "inner"), nested("inner fails", no_luck)
-    assert "'inner'" == answers.call_outcome(fails).served_by
-    assert "'outer'" == fails_too.call_outcome(fails).served_by
+    answers, fails_too = nested("inner answers", 1), nested("inner fails", no_luck)
+    assert "value" == answers.call_outcome(fails).served_by
+    assert "outside" == fails_too.call_outcome(fails).served_by

@@ -1,6 +1,7 @@
 """Listeners to strategies: what they hear, what becomes of their errors, and how they stop."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from seawall import (
     BudgetRefused,
+    BulkheadFullError,
     CallEnded,
     CallOverran,
     CallRejected,
@@ -18,6 +20,7 @@ from seawall import (
     Event,
     FellBack,
     Hedged,
+    Pipeline,
     Recovered,
     Retried,
     Retry,
@@ -48,13 +51,13 @@ def test_the_events_of_a_retry_in_order() -> None:
     first, second, recovered, third, stopped = events.events
     failure = first.failure  # type: ignore[attr-defined]
     assert Retried("told", 1, 2.0, failure, None) == first
-    assert "'told': attempt 1 failed with OSError('down'); next in 2 s" == str(first)
+    assert "'told': attempt 1 failed with OSError: down; next in 2 s" == str(first)
     assert ("told", 2) == (second.name, second.attempt)  # type: ignore[attr-defined]
     assert Recovered("told", 3) == recovered
     assert "'told': succeeded at attempt 3" == str(recovered)
     assert isinstance(third, Retried)
     assert RetryStopped("told again", 2, "attempts", 2.0, stopped.failure, None) == stopped  # type: ignore[attr-defined]
-    assert "'told again': gave up after attempt 2 (attempts) and 2 s" == str(stopped)
+    assert "'told again': gave up after attempt 2 and 2 s (attempts): OSError: down" == str(stopped)
 
 
 def test_a_strategy_tells_its_own_listeners_only() -> None:
@@ -178,6 +181,18 @@ def test_a_listener_must_be_callable(listener: Any) -> None:
         listen(listener)
 
 
+def test_a_listener_must_not_be_async() -> None:
+    """Nobody would await it."""
+
+    async def hear(event: Event) -> None:
+        """Hears."""
+
+    message = "listener=.*hear.* is an async function; use a plain function of one event"
+    for listener_of in (listen, CircuitBreaker(failures=1, name="async listener").listen, Pipeline("unheard").listen):
+        with pytest.raises(TypeError, match=message):
+            listener_of(hear)
+
+
 @pytest.mark.parametrize("kind", [int, "Retried", Retried("x", 1, 1.0, None), None])
 def test_only_event_classes_can_be_asked_for(kind: Any) -> None:
     """A misspelt class would never be heard of."""
@@ -199,15 +214,34 @@ def test_asking_for_event_itself_hears_of_everything_that_happens() -> None:
     ("event", "level", "text"),
     [
         (Retried("n", 1, 0.5, None, 7), logging.INFO, "'n': attempt 1 returned 7; next in 0.5 s"),
-        (RetryStopped("n", 3, "nested", 1.5, None), logging.WARNING, "'n': gave up after attempt 3 (nested) and 1.5 s"),
+        (
+            RetryStopped("n", 3, "nested", 1.5, KeyError(1)),
+            logging.WARNING,
+            "'n': gave up after attempt 3 and 1.5 s (nested): KeyError: 1",
+        ),
+        (
+            RetryStopped("n", 3, "attempts", 1.5, None, 7),
+            logging.WARNING,
+            "'n': gave up after attempt 3 and 1.5 s (attempts): returned 7",
+        ),
         (Recovered("n", 2), logging.INFO, "'n': succeeded at attempt 2"),
         (CircuitChanged("n", "open", "half_open"), logging.INFO, "'n': circuit open -> half_open"),
-        (CallRejected("n", KeyError()), logging.DEBUG, "'n': CallRejected"),
+        (CircuitChanged("n", "closed", "isolated"), logging.WARNING, "'n': circuit closed -> isolated"),
+        (
+            CircuitChanged("n", "closed", "open", OSError("down"), 30.0),
+            logging.WARNING,
+            "'n': circuit closed -> open for 30 s after OSError: down",
+        ),
+        (
+            CallRejected("n", BulkheadFullError("n")),
+            logging.DEBUG,
+            "'n': rejected a call: BulkheadFullError: 'n' is full",
+        ),
         (CallTimedOut("n", 2.0), logging.WARNING, "'n': cut short at its limit of 2 s"),
         (CallOverran("n", 2.0, 3.0), logging.WARNING, "'n': took 3 s, over its limit of 2 s"),
-        (FellBack("n", "cache", KeyError(1)), logging.WARNING, "'n': cache answered after KeyError(1)"),
-        (Hedged("n", 2, "slow"), logging.DEBUG, "'n': Hedged"),
-        (BudgetRefused("n", "b"), logging.WARNING, "'n': BudgetRefused"),
+        (FellBack("n", "cache", KeyError(1)), logging.WARNING, "'n': cache answered after KeyError: 1"),
+        (Hedged("n", 2, "slow"), logging.DEBUG, "'n': attempt 2 started beside the others (slow)"),
+        (BudgetRefused("n", "b"), logging.WARNING, "'n': 'b' refused a retry"),
         (CallEnded("n", 1.0, "success", None), logging.NOTSET, "'n': CallEnded"),
     ],
 )
@@ -219,12 +253,29 @@ def test_events_are_frozen_and_readable(event: Event, level: int, text: str) -> 
             setattr(event, name, "changed")
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        Retried("n", 1, 0.5, OSError("x" * 9999)),
+        Retried("n", 1, 0.5, None, "x" * 9999),
+        RetryStopped("n", 1, "attempts", 0.5, OSError("x" * 9999)),
+        CircuitChanged("n", "closed", "open", OSError("x" * 9999), 30.0),
+        CallRejected("n", OSError("x" * 9999)),
+        FellBack("n", "cache", OSError("x" * 9999)),
+    ],
+)
+def test_a_long_failure_is_cut(event: Event) -> None:
+    """A failure or result takes at most 200 characters of a line, and says that it was cut."""
+    (shown,) = re.findall(r"(?:OSError: |')x+\.\.\.", str(event))
+    assert 200 == len(shown)
+
+
 def test_events_are_logged_with_themselves(caplog: pytest.LogCaptureFixture) -> None:
     """Logger `seawall`, the event's level and text, and the event as an attribute of the record."""
     with FakeClock(), caplog.at_level(logging.INFO, "seawall"):
         Retry(on=OSError, backoff=2, name="logged")(failing(1))()
     assert [
-        ("seawall", logging.INFO, "'logged': attempt 1 failed with OSError('down'); next in 2 s"),
+        ("seawall", logging.INFO, "'logged': attempt 1 failed with OSError: down; next in 2 s"),
         ("seawall", logging.INFO, "'logged': succeeded at attempt 2"),
     ] == [(record.name, record.levelno, record.message) for record in caplog.records]
     assert Recovered("logged", 2) == caplog.records[1].seawall_event  # type: ignore[attr-defined]

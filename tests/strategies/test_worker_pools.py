@@ -192,3 +192,19 @@ def test_no_thread_is_started_before_the_first_call() -> None:
     assert 1 == len(threads())
     pool.shutdown()
     assert set() == threads()
+
+
+def test_only_plain_functions_run_on_a_pool() -> None:
+    """An async function would give a coroutine that nobody awaits: refused at once, and no place is taken."""
+
+    async def work() -> None:
+        """Works."""
+
+    async def main() -> None:
+        await pool.run(work)
+
+    with WorkerPool("plain functions", 1) as pool:
+        for call in (lambda: pool.submit(work), lambda: asyncio.run(main())):
+            with pytest.raises(TypeError, match=r"takes a plain function, and work is an async function"):
+                call()
+        assert 0 == pool.snapshot().busy

@@ -75,6 +75,12 @@ def test_a_name_may_hold_spaces_and_colons() -> None:
     runner.crash(crash)
 
 
+def test_only_a_leading_python_is_this_interpreter() -> None:
+    """An argument that is called python stays what it is."""
+    script = "import sys; from seawall.testing import point; point(sys.argv[1])"
+    assert (Crash("python", 1),) == CrashRunner(["python", "-c", script, "python"]).record()
+
+
 def test_a_sound_scenario_survives_every_crash(tmp_path: Path) -> None:
     """It is killed at each point, and the check finds nothing."""
     scenario = Scenario(tmp_path, SOUND)
@@ -87,7 +93,7 @@ def test_a_sound_scenario_survives_every_crash(tmp_path: Path) -> None:
     report = scenario.runner.run(before=scenario.before, check=check)
     assert CrashReport(POINTS, ()) == report
     assert list(POINTS) == checked
-    assert "3 points, 5 runs killed, 0 problems" == str(report)
+    assert "points: 3, runs killed: 5, problems: 0" == str(report)
 
 
 def test_a_planted_bug_is_found_where_it_is(tmp_path: Path) -> None:
@@ -96,7 +102,7 @@ def test_a_planted_bug_is_found_where_it_is(tmp_path: Path) -> None:
     report = scenario.runner.run(before=scenario.before, check=scenario.check, most_each=1)
     assert POINTS[:3] == report.crashes
     assert ((Crash("half-written", 1), "['done0'] half written"),) == report.problems
-    assert ["3 points, 3 runs killed, 1 problems", "  half-written:1: ['done0'] half written"] == str(
+    assert ["points: 3, runs killed: 3, problems: 1", "  half-written:1: ['done0'] half written"] == str(
         report
     ).splitlines()
 

@@ -6,9 +6,10 @@ It is what most users of a breaker do, and each frame costs a call 75 ns and a r
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
-from seawall._core.chain import Chain
+from seawall._core.chain import Chain, refuse_coroutine
 from seawall._core.circuit import Circuit
 from seawall._core.context import current
 
@@ -35,7 +36,7 @@ def alone_call(chain: Chain, circuit: Circuit, fn: Callable[..., Any]) -> Callab
             permit.failures = 0
         else:
             permit.succeeded(result)
-        return result
+        return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
 
     return call
 

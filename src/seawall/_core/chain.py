@@ -12,7 +12,8 @@ import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from types import CoroutineType
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 from seawall._core.context import current
 from seawall._core.events import Hub
@@ -21,7 +22,7 @@ from seawall._core.leaf import PLAIN, WATCHFUL
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 Kind: TypeAlias = Literal["call", "acall", "stream", "astream"]
-IN_WORDS: Final = {
+IN_WORDS: Final[dict[Kind, str]] = {
     "call": "a plain function",
     "acall": "an async function",
     "stream": "a generator",
@@ -73,6 +74,13 @@ class Chain:
             self.stream: Call | None = None
             self.astream: Call | None = None
             self.watchful: dict[Kind, Call] = {}
+
+    def try_out(self, strategies: Sequence[Any]) -> None:
+        """Raises TypeError where strategies cannot serve a kind of call that is in use."""
+        for kind in IN_WORDS:
+            leaf = PLAIN[kind]
+            if getattr(self, kind) is not None:
+                self._join(strategies, kind, leaf, False)
 
     def prepare(self, kind: Kind) -> Call:
         """Links one kind for calls without surroundings. Raises TypeError where a strategy cannot serve it."""
@@ -149,10 +157,21 @@ def owned(function: Any, owner: object) -> Any:
 def _wrap_call(chain: Chain, fn: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if current() is None:
-            return (chain.call or chain.prepare("call"))(fn, args, kwargs)
-        return chain.watch("call")(fn, args, kwargs)
+            result = (chain.call or chain.prepare("call"))(fn, args, kwargs)
+        else:
+            result = chain.watch("call")(fn, args, kwargs)
+        return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
 
     return call
+
+
+def refuse_coroutine(result: CoroutineType[Any, Any, Any], fn: Any) -> NoReturn:
+    """Raises TypeError where a plain function turned out to return a coroutine: its work would not be protected."""
+    result.close()
+    raise TypeError(
+        f"{name_of(fn)} is a plain function that returned a coroutine, whose work would not be protected; "
+        "put an async function around it and protect that"
+    )
 
 
 def _wrap_acall(chain: Chain, fn: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
@@ -176,8 +195,20 @@ def _wrap_astream(chain: Chain, fn: Callable[..., Any]) -> Callable[..., Any]:
     async def stream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         link = (chain.astream or chain.prepare("astream")) if current() is None else chain.watch("astream")
         async with aclosing(link(fn, args, kwargs)) as items:
-            async for item in items:
-                yield item
+            more: Callable[[], Awaitable[Any]] = items.__anext__
+            while True:  # as in `stream.relay`, which cannot be it: this function has to be an async generator itself
+                try:
+                    item = await more()
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:
+                    more = functools.partial(items.athrow, thrown)
+                else:
+                    more = functools.partial(items.asend, sent)
 
     return stream
 

@@ -65,23 +65,26 @@ class RetryRecord:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._spent: dict[int, int] = {}
+        self._spent: dict[object, int] = {}
         self.owned = True
         self.number = MADE.records
         MADE.records += 1
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # it is of this process alone, and must not keep a failure from being pickled or copied
+
     def spent(self, retry: object) -> int:
-        return self._spent.get(id(retry), 0)
+        return self._spent.get(retry, 0)
 
     def spend(self, retry: object) -> None:
         with self._lock:
-            self._spent[id(retry)] = self._spent.get(id(retry), 0) + 1
+            self._spent[retry] = self._spent.get(retry, 0) + 1
 
     def take_over(self, other: RetryRecord, retry: object) -> None:
         """Adds what others than `retry` have spent."""
         with self._lock:
             for key, number in other._spent.items():
-                if key != id(retry):
+                if key is not retry:
                     self._spent[key] = self._spent.get(key, 0) + number
 
 
@@ -106,6 +109,9 @@ def surround(ambient: Ambient) -> None:
 RETRY_CODE: set[CodeType] = set()
 """The code of every frame in which a Retry makes an attempt."""
 
+ALONE_CODE: set[CodeType] = set()
+"""Of these, the frames of a Retry alone, which may call one of the others for the same attempt."""
+
 
 def inside_retry(own: int) -> bool:
     """Whether a Retry further up this thread's stack (or this task's chain of awaits) is making an attempt.
@@ -114,11 +120,15 @@ def inside_retry(own: int) -> bool:
     a mark being set at every entry. `own` frames of the asking Retry itself are passed over.
     """
     frame: FrameType | None = sys._getframe(1)
+    inner: FrameType | None = None
     while frame is not None:
         if frame.f_code in RETRY_CODE:
-            if not own:
-                return True
-            own -= 1
+            same_call = inner is not None and inner.f_back is frame and frame.f_code in ALONE_CODE
+            if not same_call:
+                if not own:
+                    return True
+                own -= 1
+            inner = frame
         frame = frame.f_back
     return False
 
@@ -127,5 +137,5 @@ def forget_stale_retries() -> None:
     """Drops a record that an inner Retry left for one around it, where none is around any more."""
     ambient = current()
     record = None if ambient is None else ambient.retries
-    if ambient is not None and record is not None and not record.owned and not inside_retry(own=2):
+    if ambient is not None and record is not None and not record.owned and not inside_retry(own=1):
         surround(ambient._replace(retries=None))

@@ -98,6 +98,11 @@ class _TaskTimer:
         scope.clock.drive(loop)
         self._handle = loop.call_later(scope.remaining(), self._fire)
         scope.timers[task] = self
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._scope.timers.pop(task, None)
+        self._handle.cancel()
 
     def _fire(self) -> None:
         left = self._scope.remaining()
@@ -111,8 +116,8 @@ class _TaskTimer:
 
     def drop_unless_busy(self) -> None:
         if not self.busy:
-            self._scope.timers.pop(self._key, None)
-            self._handle.cancel()
+            self._key.remove_done_callback(self._forget)
+            self._forget(self._key)
 
 
 class Cut:

@@ -10,15 +10,16 @@ import sys
 from _thread import get_ident
 from asyncio import AbstractEventLoop, Task, get_running_loop
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from seawall._core.circuit import Circuit
 from seawall._core.leaf import plain
 from seawall._core.limit import SyncLimit, TimeLimit
 from seawall._core.slots import Slots
-from seawall._core.stream import opened
+from seawall._core.stream import Step, Watch, at_once, opened, relay
 
 if sys.version_info >= (3, 12):
     from asyncio import current_task
@@ -193,9 +194,7 @@ def guard_stream(guards: Guards, inner: Call) -> Call:
             slots.take()
         try:
             with StreamPermit(circuit) as watch:
-                items = open_stream(fn, args, kwargs)
-                watch.begun = True
-                return (yield from items.resume(around))
+                return (yield from open_stream(fn, args, kwargs).resume(watch, around))
         finally:
             if slots is not None:
                 slots.give()
@@ -206,22 +205,24 @@ def guard_stream(guards: Guards, inner: Call) -> Call:
     return stream
 
 
-class StreamPermit:
-    """A breaker's permit for a whole stream: a consumer that stops after an item has had its answer."""
+class StreamPermit(Watch):
+    """A breaker's permit for a whole stream: a consumer that stops or fails after an item has had its answer."""
 
-    __slots__ = ("_permit", "begun")
+    __slots__ = ("_circuit", "_permit")
 
     def __init__(self, circuit: Circuit | None) -> None:
-        self._permit = None if circuit is None else circuit.admit()
-        self.begun = False
+        super().__init__()
+        self._circuit = circuit
 
     def __enter__(self) -> StreamPermit:
+        self._permit = None if self._circuit is None else self._circuit.admit()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        thrown, self.thrown = self.thrown, None
         if self._permit is None:
             return
-        if error is None or (isinstance(error, GeneratorExit) and self.begun):
+        if error is None or error is thrown or (isinstance(error, GeneratorExit) and self.begun):
             self._permit.success()
         else:
             self._permit.failed(error)
@@ -230,34 +231,32 @@ class StreamPermit:
 def guard_astream(guards: Guards, inner: Call) -> Call:
     """Links guards around an async generator. The time limit holds for each item, only while the producer runs."""
     limiter, slots, circuit, limit = guards.limiter, guards.slots, guards.circuit, guards.limit
+    step = at_once if limit is None else _limited_step(limit)
 
-    async def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+    @asynccontextmanager
+    async def entered(watch: StreamPermit, items: Callable[[], Any]) -> AsyncGenerator[Any, None]:
         if limiter is not None:
             await limiter.aturn()
         if slots is not None:
             await slots.atake()
         try:
-            with StreamPermit(circuit) as watch:
-                async with aclosing(inner(fn, args, kwargs)) as items:
-                    next_item = items.__anext__ if limit is None else limited(limit, items)
-                    while True:
-                        try:
-                            item = await next_item()
-                        except StopAsyncIteration:
-                            return
-                        watch.begun = True
-                        yield item
+            with watch:
+                async with aclosing(items()) as stream:
+                    yield stream
         finally:
             if slots is not None:
                 slots.give()
 
+    def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        watch = StreamPermit(circuit)
+        return relay(entered(watch, partial(inner, fn, args, kwargs)), watch, step)
+
     return stream
 
 
-def limited(limit: TimeLimit, items: AsyncGenerator[Any, None]) -> Callable[[], Awaitable[Any]]:
-    """Returns a function that awaits the next item, within the limit."""
-    step = guard_acall(Guards(limit=limit), lambda fn, args, kwargs: fn())
-    return lambda: step(items.__anext__, (), {})
+def _limited_step(limit: TimeLimit) -> Step:
+    call = guard_acall(Guards(limit=limit), lambda fn, args, kwargs: fn())
+    return lambda make: call(make, (), {})
 
 
 def link_guards(kind: str, guards: Guards, inner: Call) -> Call:

@@ -6,13 +6,14 @@ pipeline's call, so it is hidden from pipelines further in.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
 from typing import Any
 
 from seawall._core.context import NOTHING, Trace, current, surround
 from seawall._core.deadline import Cut, refuse_if_over, scope
 from seawall._core.events import Hub
+from seawall._core.stream import Watch, relay
 
 Call = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -75,19 +76,15 @@ def _watchful_stream(hub: Hub) -> Call:
 
 
 def _watchful_astream(hub: Hub) -> Call:
-    async def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
-        async with aclosing(fn(*args, **kwargs)) as items:
-            while True:
-                surrounding = scope()
-                try:
-                    if surrounding is None:
-                        item = await anext(items)
-                    else:
-                        with Cut(hub, surrounding):
-                            item = await anext(items)
-                except StopAsyncIteration:
-                    return
-                yield item
+    async def step(make: Callable[[], Awaitable[Any]]) -> Any:
+        surrounding = scope()
+        if surrounding is None:
+            return await make()
+        with Cut(hub, surrounding):
+            return await make()
+
+    def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        return relay(aclosing(fn(*args, **kwargs)), Watch(), step)
 
     return stream
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeAlias
 
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.events import CallEnded, Subscription
 from seawall._core.outcome import label
+from seawall._core.stream import Watch, relay
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -57,16 +58,19 @@ def meter(
         ended(start, None)
         return result
 
-    async def astream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+    @asynccontextmanager
+    async def metered(items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
         start = clock.now()
         try:
-            async with aclosing(inner(fn, args, kwargs)) as items:
-                async for item in items:
-                    yield item
+            async with aclosing(items):
+                yield items
         except BaseException as error:
             ended(start, error)
             raise
         ended(start, None)
+
+    def astream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        return relay(metered(inner(fn, args, kwargs)), Watch())
 
     links: dict[str, Call] = {"call": call, "acall": acall, "stream": stream, "astream": astream}
     return links[kind]

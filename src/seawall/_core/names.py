@@ -36,6 +36,7 @@ class Names:
 
     def __init__(self) -> None:
         self._listed: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        self._last: dict[str, int] = {}
         self.after_fork()
         renew_after_fork(self)
 
@@ -46,9 +47,14 @@ class Names:
         """Lists `thing`; returns the name under which it is listed. Warns of an equal name that somebody chose."""
         with self._lock:
             listed, number = name, 1
-            while self._listed.get(listed) is not None:
-                number += 1
+            if self._listed.get(name) is not None:
+                number = 2
+                while self._listed.get(f"{name}#{number}") is not None:
+                    number = max(number + 1, self._last.get(name, 0) if number == 64 else 0)
                 listed = f"{name}#{number}"
+                self._last[name] = number
+            else:
+                self._last.pop(name, None)
             self._listed[listed] = thing
         if number > 1 and chosen:
             warn(f"the name {name!r} is in use already; this one is listed as {listed!r} and shares no state with it")

@@ -36,7 +36,9 @@ class Outcome(Generic[Value]):
 
 
 def says_nothing(error: BaseException) -> bool:
-    """Whether the call was cancelled, rejected by seawall, or cut by the caller's own deadline."""
+    """Whether the call was cancelled, rejected by us, or cut by the caller's own deadline; a group, if all were."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(says_nothing(each) for each in error.exceptions)
     if isinstance(error, Exception):
         return isinstance(error, RejectedError) or (isinstance(error, CallTimeoutError) and error.by_deadline)
     return True
@@ -73,6 +75,8 @@ def retriable(on: Matcher) -> Callable[[BaseException], bool]:
     def handles(error: BaseException) -> bool:
         if isinstance(error, RejectedError):
             return isinstance(error, rejections)
+        if isinstance(error, BaseExceptionGroup) and says_nothing(error):
+            return False
         return isinstance(error, Exception) and fails(error)
 
     return handles

@@ -82,7 +82,7 @@ class Run:
 
     def __enter__(self) -> Run:
         ambient = current() or NOTHING
-        if ambient.retries is not None:
+        if ambient.retries is not None and ambient.retries is not self._record:
             self._record = ambient.retries
             self._owner = not self._record.owned  # left behind by a Retry further in, for us to take over
             self._record.owned = True
@@ -95,14 +95,19 @@ class Run:
         return self
 
     def __exit__(self, kind: object = None, error: BaseException | None = None, traceback: object = None) -> None:
-        self._give_back()
+        self.give_back()
         self._failure = None  # it holds the frame that holds this run
+        if isinstance(error, Exception):
+            error.__dict__[_RECORD] = self._record  # for a Retry beyond the border of this task, thread or context
         if self._owner:
             self._owner = self._record.owned = False
             if not inside_retry(own=self._own):
                 surround((current() or NOTHING)._replace(retries=None))
-                if isinstance(error, Exception):
-                    error.__dict__[_RECORD] = self._record  # for a Retry beyond the border of this task or thread
+
+    def pause(self) -> None:
+        """Takes the record out of the context until the next `with`: what runs between attempts is not below them."""
+        if self._owner:
+            surround((current() or NOTHING)._replace(retries=None))
 
     def attempt(self) -> Attempt:
         """Returns the context of the next attempt."""
@@ -117,7 +122,7 @@ class Run:
 
     def fail(self, failure: Exception | None, result: Any = None) -> None:
         """Takes note of a failed attempt."""
-        self._give_back()
+        self.give_back()
         self._failure, self._result = failure, result
 
     def succeed(self, result: Any = None) -> Any:
@@ -205,7 +210,8 @@ class Run:
             return None
         return min(LONGEST, max(0.0, delay)) if delay == delay else LONGEST
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Gives back the place in the budget."""
         if self._holds_budget and self._rules.budget is not None:
             self._holds_budget = False
             self._rules.budget.release()
@@ -224,10 +230,13 @@ def _carried(failure: BaseException | None) -> Iterator[RetryRecord]:
 def _note(failure: Exception, name: str, attempts: int, elapsed: float, reason: str) -> None:
     """Adds the note of the attempts to a failure; replaces that of an earlier call, since failures may be reused."""
     prefix = f"seawall: {name!r} gave up"
-    notes = getattr(failure, "__notes__", None)
-    if notes:
-        notes[:] = [note for note in notes if not note.startswith(prefix)]
-    failure.add_note(f"{prefix} after attempt {attempts} and {elapsed:.3g} s ({reason})")
+    try:
+        notes = getattr(failure, "__notes__", None)
+        if notes:
+            notes[:] = [note for note in notes if not note.startswith(prefix)]
+        failure.add_note(f"{prefix} after attempt {attempts} and {elapsed:.3g} s ({reason})")
+    except Exception:
+        LOGGER.debug("%r takes no note", failure, exc_info=True)  # a frozen dataclass, say: the failure matters more
 
 
 class Attempt:
@@ -267,13 +276,20 @@ class LoopAttempt(Attempt):
     def refuse_to_block(self) -> None:
         self._run.refuse_to_block()
 
+    def __enter__(self) -> LoopAttempt:
+        self._run.__enter__()
+        super().__enter__()
+        return self
+
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         if super().__exit__(kind, error, traceback):
             self.after = self._run.next_delay()
         elif error is None:
             self._run.succeed()
         if self.after is None:
-            self._run.__exit__()
+            self._run.__exit__(kind, error, traceback)
+        else:
+            self._run.pause()
         return self.after is not None
 
 
@@ -298,15 +314,16 @@ class Attempts:
 
     def _each(self) -> Iterator[LoopAttempt]:
         rules = self._rules
+        run = Run(rules, rules.clock.now(), MADE.records, None, own=0)
         if rules.budget is not None:
             rules.budget.enter()
         try:
-            with Run(rules, rules.clock.now(), MADE.records, None, own=0) as run:
-                attempt = LoopAttempt(run, 1, 0.0)
+            attempt = LoopAttempt(run, 1, 0.0)
+            yield attempt
+            while attempt.after is not None:
+                attempt = LoopAttempt(run, attempt.number + 1, attempt.after)
                 yield attempt
-                while attempt.after is not None:
-                    attempt = LoopAttempt(run, attempt.number + 1, attempt.after)
-                    yield attempt
         finally:
+            run.give_back()
             if rules.budget is not None:
                 rules.budget.leave()

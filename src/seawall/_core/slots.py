@@ -80,11 +80,16 @@ class _TaskWaiter(_Turn):
 
 
 class _Absorber:
-    """Queued in front when the size shrinks: swallows one slot that comes back."""
+    """Queued in front when the size shrinks: swallows one slot that comes back, which was owed until then."""
 
-    __slots__ = ()
+    __slots__ = ("_owed",)
+
+    def __init__(self, owed: deque[None]) -> None:
+        self._owed = owed
+        owed.append(None)
 
     def wake(self) -> bool:
+        self._owed.pop()
         return True
 
 
@@ -94,13 +99,14 @@ _Waiter: TypeAlias = _ThreadWaiter | _TaskWaiter | _Absorber
 class Slots:
     """`size` slots, and room for `room` waiters of at most `patience` seconds each (None: until a slot is free)."""
 
-    __slots__ = ("__weakref__", "_clock", "_lock", "_patience", "_room", "free", "hub", "size", "waiting")
+    __slots__ = ("__weakref__", "_clock", "_lock", "_owed", "_patience", "_room", "free", "hub", "size", "waiting")
 
     def __init__(self, hub: Hub, size: int, room: int, patience: float | None, clock: Clock | DefaultClock) -> None:
         self.hub = hub
         self.size = size
         self.free: deque[None] = deque([None] * size)
         self.waiting: deque[_Waiter] = deque()
+        self._owed: deque[None] = deque()
         self._room = room
         self._patience = patience
         self._clock = clock
@@ -111,15 +117,26 @@ class Slots:
         """Makes a new lock; those who held slots, or waited, were threads that this process does not have."""
         self._lock = threading.Lock()
         self.waiting.clear()
+        self._owed.clear()
         self.free.clear()
         self.free.extend([None] * self.size)
+
+    @property
+    def running(self) -> int:
+        """Slots in use, among them those above a size that has shrunk."""
+        return max(0, self.size + len(self._owed) - len(self.free))
+
+    @property
+    def queued(self) -> int:
+        """Calls that wait."""
+        return max(0, len(self.waiting) - len(self._owed))
 
     def resize(self, size: int, room: int, patience: float | None) -> None:
         """Changes the figures under way. A smaller size takes effect as slots come back."""
         more, self.size, self._room, self._patience = size - self.size, size, room, patience
-        absorbers = [_Absorber()] * -more
         for _ in range(more):
             self.give()
+        absorbers = [_Absorber(self._owed) for _ in range(-more)]
         with self._lock:
             self.waiting.extendleft(absorbers)
         self.hand_over()
@@ -208,7 +225,7 @@ class Slots:
 
     def _wait_for(self) -> tuple[float | None, bool]:
         """Returns how long to wait, and whether the deadline is what ends it. Raises where waiting is not allowed."""
-        if len(self.waiting) >= self._room and not (self.free and not self.waiting):
+        if self._full():
             raise self.hub.refuse(BulkheadFullError(self.hub.name, None))
         surrounding = scope()
         if surrounding is None:
@@ -218,14 +235,17 @@ class Slots:
             raise self.hub.refuse(DeadlineExceededError(self.hub.name, None))
         return (left, True) if self._patience is None or left < self._patience else (self._patience, False)
 
+    def _full(self) -> bool:
+        return self.queued >= self._room and not (self.free and not self.waiting)
+
     def _enqueue(self, waiter: _Waiter) -> None:
         with self._lock:
-            full = len(self.waiting) >= self._room and not (self.free and not self.waiting)
+            full = self._full()
             if not full:
                 self.waiting.append(waiter)
+        self.hand_over()  # a slot may have come back meanwhile, whose giver found the lock taken and left it to us
         if full:
             raise self.hub.refuse(BulkheadFullError(self.hub.name, None))
-        self.hand_over()  # a slot may have come back meanwhile, or be free already
 
     def _leave_queue(self, waiter: _Turn) -> None:
         """Leaves the queue early; a slot that was handed over in the meantime goes to the next."""

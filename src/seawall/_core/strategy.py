@@ -24,6 +24,9 @@ class Strategy:
         clock: where time comes from; default: the system's monotonic clock.
     """
 
+    protects: ClassVar[bool] = True
+    """Not a function to protect, but what protects them."""
+
     word: ClassVar[str]
     """What this kind of strategy is called in names: retry, breaker, ..."""
 
@@ -78,6 +81,13 @@ class Strategy:
         """Returns a chain that holds this strategy alone. It is not kept: that would be a cycle."""
         return Chain(self.hub, (self,), join)
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Returns the strategy itself: a copy would be a second limit, or a second circuit, for the same thing."""
+        return self
+
     def settings(self) -> dict[str, object]:
         """Returns the strategy's figures, for people."""
         raise NotImplementedError
@@ -91,12 +101,14 @@ class Strategy:
         if not self.named:
             self.named, self.hub.name = old.named, old.hub.name
             NAMES.hand_over(old, self)
+        old.hub.name = self.hub.name  # errors and events of the state that is taken over
+        old.hub.listeners += self.hub.listeners
         self.hub.listeners = old.hub.listeners
 
 
 def refuse_strategy(fn: object) -> None:
     """Raises TypeError where a strategy or pipeline is given in the place of a function."""
-    if isinstance(fn, Strategy) or hasattr(fn, "strategies"):
+    if getattr(type(fn), "protects", False):
         raise TypeError(f"{fn!r} is no function to protect; link them: Pipeline('name', Retry(...), Timeout(...))")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from types import CoroutineType
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from seawall._core import arguments
-from seawall._core.chain import Call, Chain, Kind, check_kind, decorate
+from seawall._core.chain import Call, Chain, Kind, check_kind, decorate, refuse_coroutine
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.context import NOTHING, Trace, current, surround
 from seawall._core.events import EVERYWHERE, CallEnded, Event, Hub, Listener
@@ -36,6 +37,8 @@ class Pipeline:
         *strategies: outermost first; each may be in several pipelines, and then shares its state between them.
         clock: where the durations in outcomes and `CallEnded` events come from; default: the system's monotonic clock.
     """
+
+    protects: ClassVar[bool] = True
 
     def __init__(self, name: str, /, *strategies: Strategy, clock: Clock | None = None) -> None:
         check_name(name)
@@ -73,7 +76,8 @@ class Pipeline:
         check_kind("call", fn, "call", "use acall() for async functions, and decorate generators")
         chain = self._chain
         link = (chain.call or chain.prepare("call")) if current() is None else chain.watch("call")
-        return link(fn, args, kwargs)  # type: ignore[no-any-return]
+        result = link(fn, args, kwargs)
+        return refuse_coroutine(result, fn) if type(result) is CoroutineType else result  # type: ignore[no-any-return]
 
     async def acall(self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls an async function through the pipeline."""
@@ -151,6 +155,7 @@ class Pipeline:
         if not strategies:
             raise TypeError("relink() was given no strategies, which would end all protection; give at least one")
         checked = _checked(strategies)
+        self._chain.try_out(checked)
         left = [old for old in self.strategies if old not in checked]
         for strategy in checked:
             if strategy in self.strategies:

@@ -16,7 +16,6 @@ from seawall._core.blocks import BlockGuard
 from seawall._core.chain import kind_of, owned
 from seawall._core.circuit import (
     CLOSED,
-    DISABLED,
     HALF_OPEN,
     METRICS_ONLY,
     OPEN,
@@ -25,6 +24,7 @@ from seawall._core.circuit import (
     Disabled,
     Isolated,
     Open,
+    State,
 )
 from seawall._core.circuit_rules import Rules
 from seawall._core.clock import Clock
@@ -173,6 +173,7 @@ class CircuitBreaker(Guard):
         self.on = on
         self._circuit = Circuit(self.hub, rules._replace(min_calls=rules.min_calls or _least_calls(rules)), self.clock)
         self._holds: set[Isolation] = set()
+        self._mode: Mode = "active"
 
     def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]:
         protected = super().__call__(fn)
@@ -200,19 +201,20 @@ class CircuitBreaker(Guard):
     @property
     def mode(self) -> Mode:
         """What it does: "active"; "metrics_only": counts and lets every call pass; "disabled": nothing. May be set."""
-        word = self._circuit.state.word
-        return word if word in (METRICS_ONLY, DISABLED) else "active"  # type: ignore[return-value]
+        return self._mode
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
         arguments.choice("mode", mode, ("active", "metrics_only", "disabled"))
-        if mode == self.mode:
-            return
-        self._holds.clear()
-        if mode == "disabled":
-            self._circuit.change(lambda: Disabled(self._circuit))
-        else:
-            self._circuit.change(lambda: Closed(self._circuit, CLOSED if mode == "active" else METRICS_ONLY))
+        if mode != self._mode:
+            self._mode = mode
+            self.reset()
+
+    def _passing(self) -> State:
+        """Returns a new state in which calls pass, by the mode."""
+        if self._mode == "disabled":
+            return Disabled(self._circuit)
+        return Closed(self._circuit, CLOSED if self._mode == "active" else METRICS_ONLY)
 
     def acquire(self) -> CallPermit:
         """Asks for one call. Give the permit back with `success`, `failure` or `release`.
@@ -236,14 +238,14 @@ class CircuitBreaker(Guard):
     def reset(self) -> None:
         """Closes the circuit, forgets its counts, and ends every isolation."""
         self._holds.clear()
-        self._circuit.change(lambda: Closed(self._circuit))
+        self._circuit.change(self._passing)
 
     def _let_go(self, hold: Isolation) -> None:
         held = len(self._holds)
         self._holds.discard(hold)
         if held and not self._holds:
             circuit = self._circuit
-            circuit.change(lambda: Closed(circuit) if isinstance(circuit.state, Isolated) else circuit.state)
+            circuit.change(lambda: self._passing() if isinstance(circuit.state, Isolated) else circuit.state)
 
     def snapshot(self) -> BreakerSnapshot:
         """Returns state and counts as of now; looking changes nothing."""
@@ -277,7 +279,8 @@ class CircuitBreaker(Guard):
     def adopt(self, old: Strategy) -> None:
         super().adopt(old)
         if isinstance(old, CircuitBreaker):
-            rules, self._circuit, self._holds = self._circuit.rules, old._circuit, old._holds
+            rules, self._circuit = self._circuit.rules, old._circuit
+            self._holds, self._mode = old._holds, old._mode
             self._circuit.adopt(rules)
 
 

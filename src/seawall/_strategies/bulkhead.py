@@ -78,8 +78,7 @@ class Bulkhead(Guard):
 
     def snapshot(self) -> BulkheadSnapshot:
         """Returns the counts as of now."""
-        running = max(0, self.max_concurrent - len(self._slots.free))
-        return BulkheadSnapshot(self.name, self.max_concurrent, running, len(self._slots.waiting))
+        return BulkheadSnapshot(self.name, self.max_concurrent, self._slots.running, self._slots.queued)
 
     def settings(self) -> dict[str, object]:
         return {"max_concurrent": self.max_concurrent, "max_waiting": self.max_waiting, "max_wait": self.max_wait}

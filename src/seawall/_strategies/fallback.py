@@ -110,7 +110,7 @@ class Fallback(Layer):
                 for source in self.sources:
                     try:
                         answer = source.ask(failure, args, kwargs)
-                        if source.kind == "acall":
+                        if inspect.isawaitable(answer):
                             answer = await answer
                         return self._served(source, failure, await shape(answer))
                     except Exception as error:

@@ -113,18 +113,27 @@ class _Race:
         self._start = start
         self._running: set[asyncio.Task[Any]] = set()
         self._held = 0
+        self._over = False
         self._begun = 0
 
     async def run(self) -> Any:
+        decided: asyncio.Task[Any] | None = None
         try:
-            return (await self._race()).result()  # held in no variable: it would be a cycle with its traceback
+            decided = await self._race()
+            await self._stop_losers()
+        except BaseException:
+            if decided is not None:
+                self._running.add(decided)  # nobody will have its result
+            await self._stop_losers()
+            raise
         finally:
-            try:
-                await self._stop_losers()
-            finally:
-                while self._hedge.budget is not None and self._held:
-                    self._held -= 1
-                    self._hedge.budget.release()
+            while self._hedge.budget is not None and self._held:
+                self._held -= 1
+                self._hedge.budget.release()
+        try:
+            return decided.result()
+        finally:
+            del decided  # no cycle of failure, traceback and frame
 
     async def _race(self) -> asyncio.Task[Any]:
         """Returns the attempt that decides: the first answer, the first failure that ends it all, or the last one."""
@@ -175,26 +184,28 @@ class _Race:
 
     async def _attempt(self) -> Any:
         began = self._hedge.clock.now()
-        result = await self._start()
+        try:
+            result = await self._start()
+        except asyncio.CancelledError:
+            if self._over:  # a loser: it would have taken at least so long, and to forget that would make p95 too short
+                self._hedge.learn(self._hedge.clock.now() - began)
+            raise
         self._hedge.learn(self._hedge.clock.now() - began)
         return result
 
     async def _stop_losers(self) -> None:
         """Cancels what still runs, waits for it through any further cancellation, and disposes of late results."""
-        for task in self._running:
+        self._over = True
+        losers, self._running = self._running, set()
+        for task in losers:
             task.cancel()
-        cancelled: asyncio.CancelledError | None = None
-        while waiting := [task for task in self._running if not task.done()]:
-            try:
-                await asyncio.wait(waiting)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        for task in self._running:
+        cancelled = [await _through(task) for task in losers]
+        for task in losers:
             if not task.cancelled() and task.exception() is None:
-                await self._dispose(task.result())
-        self._running.clear()
-        if cancelled is not None:
-            raise cancelled
+                cancelled.append(await _through(asyncio.ensure_future(self._dispose(task.result()))))
+        for error in cancelled:
+            if error is not None:
+                raise error
 
     async def _dispose(self, result: Any) -> None:
         try:
@@ -203,6 +214,17 @@ class _Race:
                 await outcome
         except Exception:
             LOGGER.exception("%r could not dispose of a late result", self._hedge.name)
+
+
+async def _through(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Waits for a task to end, also while being cancelled oneself; returns the last cancellation."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
 
 
 def _close(result: Any) -> Any:

@@ -30,23 +30,38 @@ class _Schedule(Protocol):
 
     def book(self, start: float) -> None: ...
 
+    def unbook(self, start: float) -> None:
+        """Forgets a booking whose instant has passed without a call."""
+
 
 class _Emission:
     """Token bucket and GCRA, which are one rule: calls `interval` apart on average, at most `burst` early.
 
-    Kept as the theoretical arrival time of ITU-T I.371 (GCRA, virtual scheduling).
+    Kept as the theoretical arrival time of ITU-T I.371 (GCRA, virtual scheduling). The bookings still ahead are kept
+    beside it, since one of them may be given back.
     """
 
     def __init__(self, interval: float, burst: float) -> None:
         self.interval = interval
         self.tolerance = (burst - 1) * interval
-        self.due = float("-inf")
+        self.due = self.due_before = float("-inf")
+        self.ahead: deque[float] = deque()
 
     def next_start(self, now: float) -> float:
+        while self.ahead and self.ahead[0] < now:
+            self.due_before = max(self.due_before, self.ahead.popleft()) + self.interval
         return max(now, self.due - self.tolerance)
 
     def book(self, start: float) -> None:
+        self.ahead.append(start)
         self.due = max(self.due, start) + self.interval
+
+    def unbook(self, start: float) -> None:
+        if start in self.ahead:
+            self.ahead.remove(start)
+            self.due = self.due_before
+            for each in self.ahead:
+                self.due = max(self.due, each) + self.interval
 
 
 class _SlidingWindow:
@@ -62,6 +77,10 @@ class _SlidingWindow:
 
     def book(self, start: float) -> None:
         self.starts.append(start)
+
+    def unbook(self, start: float) -> None:
+        if start in self.starts:
+            self.starts.remove(start)
 
 
 class RateLimit(Guard):
@@ -215,7 +234,7 @@ class _State:
             while self._given_back:
                 heapq.heappush(self._freed, self._given_back.popleft())
             while self._freed and self._freed[0] < now:
-                heapq.heappop(self._freed)  # its instant has passed unused
+                self._schedule.unbook(heapq.heappop(self._freed))  # its instant has passed unused
             if self._freed:
                 start = self._freed[0]
                 booked = start - now <= max_wait + GRAIN

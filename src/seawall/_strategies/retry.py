@@ -6,15 +6,16 @@ import functools
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from seawall._core import arguments
 from seawall._core.arguments import Matcher, Rng, Seconds
 from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget, counted_acall, counted_call, counted_outside
-from seawall._core.chain import Call, Kind, Place, kind_of, owned
+from seawall._core.chain import Call, Kind, Place, kind_of, owned, refuse_coroutine
 from seawall._core.clock import Clock
-from seawall._core.context import MADE, RETRY_CODE, current, forget_stale_retries
+from seawall._core.context import ALONE_CODE, MADE, RETRY_CODE, current, forget_stale_retries
 from seawall._core.leaf import plain
 from seawall._core.outcome import retriable
 from seawall._core.retry_run import Attempts, Run
@@ -163,11 +164,12 @@ class Retry(Layer):
                 run = Run(self, start, mark, error)
             else:
                 if bad is None or not bad(result):
-                    return result
+                    return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
                 run = Run(self, start, mark, None, result)
             return self._again(run, plain, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
+        ALONE_CODE.add(call.__code__)
         return call
 
     def _again(self, run: Run, inner: Call, bad: Predicate | None, fn: Any, args: Any, kwargs: Any) -> Any:
@@ -227,6 +229,7 @@ class Retry(Layer):
             return await self._aagain(run, plain, bad, fn, args, kwargs)
 
         RETRY_CODE.add(call.__code__)
+        ALONE_CODE.add(call.__code__)
         return call
 
     async def _aagain(self, run: Run, inner: Call, bad: Predicate | None, fn: Any, args: Any, kwargs: Any) -> Any:

@@ -71,7 +71,8 @@ class WorkerPool:
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Hands a plain function to the pool, and returns its future. Raises BulkheadFullError."""
-        check_kind("submit", fn, "call", "await it, or run it in an event loop")
+        if not isinstance(fn, type):
+            check_kind("submit", fn, "call", "await it, or run it in an event loop")
         context = contextvars.copy_context()
         work = functools.partial(context.run, fn, *args, **kwargs)
         with self._lock:
