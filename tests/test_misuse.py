@@ -56,7 +56,7 @@ RATE = Sort("a number above 0 to 1", NO_NUMBER, (*OUT, INF, 0, 1.01, 100)).optio
 MATCHER = Sort("an exception class, a tuple of classes, or a function", (None, 5, "ValueError", int, object), ())
 PREDICATE = Sort("use a ", (5, "no", True), ())
 NAME = Sort("use a text such as", (5, True, b"x", ["x"], ""), ())
-RNG = Sort("returns a number in [0, 1)", (5, "x", None, True), ())
+RNG = Sort("returns a number in [0, 1)", (5, "x", True), ())
 CLOCK = Sort("use ", (5, "now", True), ())
 BUDGET = Sort("RetryBudget(", (5, "x", True, 0.2), ())
 

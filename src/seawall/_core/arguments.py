@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from seawall._core.clock import DEFAULT_CLOCK, Clock, DefaultClock
 
@@ -20,6 +20,12 @@ Rng: TypeAlias = Callable[[], float]
 """A source of numbers in [0, 1), such as `random.random`."""
 
 Choice = TypeVar("Choice", bound=str)
+
+
+class Random(Protocol):
+    """What is asked of a `random.Random`."""
+
+    def random(self) -> float: ...
 
 
 def _number(argument: str, value: object, wanted: str) -> float:
@@ -180,6 +186,10 @@ def function(argument: str, value: Any, wanted: str) -> Any:
 
 
 def rng(argument: str, value: object) -> Rng:
-    """Returns a function that gives numbers in [0, 1): `value` itself, or its `random` method."""
+    """Returns a function that gives numbers in [0, 1): `value` itself, its `random` method, or `random.random`."""
+    if value is None:
+        import random  # 2 ms at import, for hashes that chance does not need
+
+        return random.random
     method = getattr(value, "random", value)
     return function(argument, method, "a random.Random or a function that returns a number in [0, 1)")  # type: ignore[no-any-return]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 from seawall._core import arguments
 from seawall._core.alone import alone_acall, alone_call
-from seawall._core.arguments import Matcher, Rng, Seconds
+from seawall._core.arguments import Matcher, Random, Rng, Seconds
 from seawall._core.blocks import BlockGuard
 from seawall._core.chain import kind_of, owned
 from seawall._core.circuit import (
@@ -140,7 +139,7 @@ class CircuitBreaker(Guard):
         on_result: Callable[[Any], bool] | None = None,
         name: str | None = None,
         clock: Clock | None = None,
-        rng: Rng | random.Random = random.random,
+        rng: Rng | Random | None = None,
     ) -> None:
         super().__init__(name, clock)
         seconds = arguments.seconds

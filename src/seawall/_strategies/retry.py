@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import random
 from collections.abc import Callable
 from datetime import timedelta
 from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from seawall._core import arguments
-from seawall._core.arguments import Matcher, Rng, Seconds
+from seawall._core.arguments import Matcher, Random, Rng, Seconds
 from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget, counted_acall, counted_call, counted_outside
 from seawall._core.chain import Call, Kind, Place, kind_of, owned, refuse_coroutine
@@ -72,7 +71,7 @@ class Retry(Layer):
         max_retry_after: Seconds = 30.0,
         name: str | None = None,
         clock: Clock | None = None,
-        rng: Rng | random.Random = random.random,
+        rng: Rng | Random | None = None,
     ) -> None:
         super().__init__(name, clock)
         self.on = arguments.matcher("on", on)

@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -54,7 +54,7 @@ class WorkerPool:
         self._hub = Hub(name)
         self.after_fork()
         renew_after_fork(self)
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: Executor | None = None
         self._pid = 0
         self._busy: deque[None] = deque()
         NAMES.register(name, self)
@@ -91,11 +91,13 @@ class WorkerPool:
         future.add_done_callback(lambda done: busy.pop())
         return future
 
-    def _executor_of_this_process(self) -> ThreadPoolExecutor:
+    def _executor_of_this_process(self) -> Executor:
         """Returns the executor, made anew after a fork. Called with the lock."""
         if self._pid != os.getpid():
             self._executor, self._pid, self._busy = None, os.getpid(), deque()
         if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor  # 1 ms at import that few processes need
+
             self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix=f"seawall-{self.name}")
         return self._executor
 
