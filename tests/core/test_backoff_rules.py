@@ -100,3 +100,19 @@ def test_a_budget_bounds_retries_in_flight() -> None:
     budget.release()
     assert not budget.try_acquire()
     assert "RetryBudget(rate=0.5, min_concurrent=1)" == repr(budget)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Backoff.fixed(2)",
+        "Backoff.listed(1, 5, 15)",
+        "Backoff.linear(1)",
+        "Backoff.linear(1, step=3, cap=9)",
+        "Backoff.exponential(0.2, cap=10, jitter='full')",
+        "Backoff.exponential(1, factor=3, jitter='additive', spread=0.1)",
+    ],
+)
+def test_the_repr_is_the_call_that_makes_it(text: str) -> None:
+    """So that signatures and settings can be read, and copied."""
+    assert text == repr(eval(text, {"Backoff": Backoff}))

@@ -13,7 +13,7 @@ LONGEST = 3600.0
 """The cap where none is given: a delay is always finite."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Backoff:
     """A rule for delays. Make one with `fixed`, `listed`, `linear` or `exponential`; it is a value, shared freely.
 
@@ -74,6 +74,27 @@ class Backoff:
         """`base`, then `factor` times as long each time."""
         growth = arguments.number("factor", factor, least=1.0)
         return _make("base", (base,), growth, 0.0, arguments.seconds("cap", cap), jitter, spread)
+
+    def __repr__(self) -> str:
+        """Returns the call that makes this rule."""
+        parts = [f"{delay:g}" for delay in self._delays]
+        if len(parts) > 1:
+            kind = "listed"
+        elif self._factor > 1:
+            kind = "exponential"
+            parts += [] if self._factor == 2 else [f"factor={self._factor:g}"]
+        elif self._step:
+            kind = "linear"
+            parts += [] if self._step == self._delays[0] else [f"step={self._step:g}"]
+        else:
+            kind = "fixed"
+        if kind in ("exponential", "linear") and self.cap != LONGEST:
+            parts.append(f"cap={self.cap:g}")
+        if self.jitter != "none":
+            parts.append(f"jitter={self.jitter!r}")
+        if self.spread:
+            parts.append(f"spread={self.spread:g}")
+        return f"Backoff.{kind}({', '.join(parts)})"
 
     def __str__(self) -> str:
         if len(self._delays) > 1 or (self._factor == 1 and not self._step):
