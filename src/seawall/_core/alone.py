@@ -19,7 +19,8 @@ def alone_call(chain: Chain, circuit: Circuit, fn: Callable[..., Any]) -> Callab
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if current() is not None:
-            return chain.watch("call")(fn, args, kwargs)
+            result = chain.watch("call")(fn, args, kwargs)
+            return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
         state = circuit.state
         permit = state.permit
         if permit is None:

@@ -58,11 +58,23 @@ _LINKING: Final = _Linking()
 class Chain:
     """The links of one pipeline. Relinking replaces them; calls in flight end on the old ones."""
 
-    __slots__ = ("__weakref__", "_hub", "_join", "_strategies", "acall", "astream", "call", "stream", "watchful")
+    __slots__ = (
+        "__weakref__",
+        "_hub",
+        "_join",
+        "_strategies",
+        "_used",
+        "acall",
+        "astream",
+        "call",
+        "stream",
+        "watchful",
+    )
 
     def __init__(self, hub: Hub, strategies: Sequence[Any], join: Joiner) -> None:
         self._hub = hub
         self._join = join
+        self._used: set[Kind] = set()
         self.relink(strategies)
 
     def relink(self, strategies: Sequence[Any]) -> None:
@@ -77,16 +89,15 @@ class Chain:
 
     def try_out(self, strategies: Sequence[Any]) -> None:
         """Raises TypeError where strategies cannot serve a kind of call that is in use."""
-        for kind in IN_WORDS:
-            leaf = PLAIN[kind]
-            if getattr(self, kind) is not None:
-                self._join(strategies, kind, leaf, False)
+        for kind in self._used:
+            self._join(strategies, kind, PLAIN[kind], False)
 
     def prepare(self, kind: Kind) -> Call:
         """Links one kind for calls without surroundings. Raises TypeError where a strategy cannot serve it."""
         with _LINKING.lock:
             linked = self._join(self._strategies, kind, PLAIN[kind], False)
             setattr(self, kind, linked)
+            self._used.add(kind)
         return linked
 
     def watch(self, kind: Kind) -> Call:
@@ -95,6 +106,7 @@ class Chain:
         if linked is None:
             with _LINKING.lock:
                 linked = self.watchful[kind] = self._join(self._strategies, kind, WATCHFUL[kind](self._hub), True)
+                self._used.add(kind)
         return linked
 
 

@@ -123,7 +123,8 @@ def inside_retry(own: int) -> bool:
     inner: FrameType | None = None
     while frame is not None:
         if frame.f_code in RETRY_CODE:
-            same_call = inner is not None and inner.f_back is frame and frame.f_code in ALONE_CODE
+            alone = inner is not None and inner.f_code not in ALONE_CODE and frame.f_code in ALONE_CODE
+            same_call = alone and inner is not None and inner.f_back is frame
             if not same_call:
                 if not own:
                     return True

@@ -110,6 +110,7 @@ class _TaskTimer:
             self._handle = self._key.get_loop().call_later(left, self._fire)
             return
         self._scope.timers.pop(self._key, None)
+        self._key.remove_done_callback(self._forget)
         if self.busy:
             self.fired = True
             self._key.cancel()

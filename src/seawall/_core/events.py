@@ -206,7 +206,7 @@ class Subscription:
             if not (isinstance(kind, type) and issubclass(kind, Event)):
                 raise TypeError(f"{kind!r} is no event class; use classes such as CircuitChanged or Retried")
         self.listener = listener
-        self.types = types or (_Record,)
+        self.types: tuple[type[Event], ...] = types or (_Record,)
         self._faulty = False
 
     def log_fault(self, event: Event) -> None:
@@ -257,6 +257,7 @@ def add(listeners: list[Subscription], listener: Listener, types: tuple[type[Eve
     listeners.append(subscription)
 
     def remove() -> None:
+        subscription.types = ()  # wherever it has been handed on to
         if subscription in listeners:
             listeners.remove(subscription)
 

@@ -11,7 +11,7 @@ from _thread import get_ident
 from asyncio import AbstractEventLoop, Task, get_running_loop
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
@@ -222,6 +222,8 @@ class StreamPermit(Watch):
         thrown, self.thrown = self.thrown, None
         if self._permit is None:
             return
+        if isinstance(error, RuntimeError) and isinstance(thrown, StopIteration | StopAsyncIteration):
+            error = error.__cause__  # what Python makes of these when they leave a generator
         if error is None or error is thrown or (isinstance(error, GeneratorExit) and self.begun):
             self._permit.success()
         else:
@@ -230,28 +232,50 @@ class StreamPermit(Watch):
 
 def guard_astream(guards: Guards, inner: Call) -> Call:
     """Links guards around an async generator. The time limit holds for each item, only while the producer runs."""
-    limiter, slots, circuit, limit = guards.limiter, guards.slots, guards.circuit, guards.limit
-    step = at_once if limit is None else _limited_step(limit)
+    step = at_once if guards.limit is None else _limited_step(guards.limit)
 
-    @asynccontextmanager
-    async def entered(watch: StreamPermit, items: Callable[[], Any]) -> AsyncGenerator[Any, None]:
-        if limiter is not None:
-            await limiter.aturn()
+    def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        watch = StreamPermit(guards.circuit)
+        return relay(_GuardedStream(guards, watch, partial(inner, fn, args, kwargs)), watch, step)
+
+    return stream
+
+
+class _GuardedStream:
+    """An async generator that is entered under guards: acquires when it is entered, settles when it is left.
+
+    A class, since `contextlib.asynccontextmanager` writes on the exceptions that pass, which not all of them bear.
+    """
+
+    __slots__ = ("_guards", "_items", "_open", "_watch")
+
+    def __init__(self, guards: Guards, watch: StreamPermit, opening: Callable[[], Any]) -> None:
+        self._guards = guards
+        self._watch = watch
+        self._open = opening
+
+    async def __aenter__(self) -> Any:
+        slots = self._guards.slots
+        if self._guards.limiter is not None:
+            await self._guards.limiter.aturn()
         if slots is not None:
             await slots.atake()
         try:
-            with watch:
-                async with aclosing(items()) as stream:
-                    yield stream
-        finally:
+            self._watch.__enter__()
+        except BaseException:
             if slots is not None:
                 slots.give()
+            raise
+        self._items = self._open()
+        return self._items
 
-    def stream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
-        watch = StreamPermit(circuit)
-        return relay(entered(watch, partial(inner, fn, args, kwargs)), watch, step)
-
-    return stream
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            await self._items.aclose()
+        finally:
+            self._watch.__exit__(kind, error, traceback)
+            if self._guards.slots is not None:
+                self._guards.slots.give()
 
 
 def _limited_step(limit: TimeLimit) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 from seawall._core.clock import Clock, DefaultClock
@@ -58,19 +58,27 @@ def meter(
         ended(start, None)
         return result
 
-    @asynccontextmanager
-    async def metered(items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        start = clock.now()
-        try:
-            async with aclosing(items):
-                yield items
-        except BaseException as error:
-            ended(start, error)
-            raise
-        ended(start, None)
-
     def astream(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Any, None]:
-        return relay(metered(inner(fn, args, kwargs)), Watch())
+        return relay(_Metered(inner(fn, args, kwargs), partial(ended, clock.now())), Watch())
 
     links: dict[str, Call] = {"call": call, "acall": acall, "stream": stream, "astream": astream}
     return links[kind]
+
+
+class _Metered:
+    """An async generator whose end is told."""
+
+    __slots__ = ("_ended", "_items")
+
+    def __init__(self, items: Any, ended: Callable[[BaseException | None], None]) -> None:
+        self._items = items
+        self._ended = ended
+
+    async def __aenter__(self) -> Any:
+        return self._items
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            await self._items.aclose()
+        finally:
+            self._ended(error)

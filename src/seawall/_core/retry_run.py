@@ -82,7 +82,9 @@ class Run:
 
     def __enter__(self) -> Run:
         ambient = current() or NOTHING
-        if ambient.retries is not None and ambient.retries is not self._record:
+        if ambient.retries is self._record:
+            return self  # the next attempt of a loop, below the Retry whose record it is
+        if ambient.retries is not None:
             self._record = ambient.retries
             self._owner = not self._record.owned  # left behind by a Retry further in, for us to take over
             self._record.owned = True

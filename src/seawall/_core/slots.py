@@ -136,7 +136,12 @@ class Slots:
         more, self.size, self._room, self._patience = size - self.size, size, room, patience
         for _ in range(more):
             self.give()
-        absorbers = [_Absorber(self._owed) for _ in range(-more)]
+        absorbers: list[_Waiter] = []
+        for _ in range(-more):
+            try:
+                self.free.pop()
+            except IndexError:
+                absorbers.append(_Absorber(self._owed))
         with self._lock:
             self.waiting.extendleft(absorbers)
         self.hand_over()

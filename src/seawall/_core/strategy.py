@@ -101,9 +101,8 @@ class Strategy:
         if not self.named:
             self.named, self.hub.name = old.named, old.hub.name
             NAMES.hand_over(old, self)
-        old.hub.name = self.hub.name  # errors and events of the state that is taken over
-        old.hub.listeners += self.hub.listeners
-        self.hub.listeners = old.hub.listeners
+        heard = self.hub.listeners
+        heard += [each for each in old.hub.listeners if each.types and each not in heard]
 
 
 def refuse_strategy(fn: object) -> None:

@@ -197,8 +197,13 @@ def _items(value: Any) -> Generator[Any, None, None]:
 
 async def _aitems(value: Any) -> AsyncGenerator[Any, None]:
     if isinstance(value, AsyncIterable):
-        async for item in value:
-            yield item
+        try:
+            async for item in value:
+                yield item
+        finally:
+            close = getattr(value, "aclose", None)
+            if close is not None:
+                await close()
     else:
         for item in _items(value):
             yield item

@@ -280,6 +280,7 @@ class CircuitBreaker(Guard):
         if isinstance(old, CircuitBreaker):
             rules, self._circuit = self._circuit.rules, old._circuit
             self._holds, self._mode = old._holds, old._mode
+            self._circuit.hub = self.hub
             self._circuit.adopt(rules)
 
 

@@ -90,4 +90,5 @@ class Bulkhead(Guard):
         super().adopt(old)
         if isinstance(old, Bulkhead):
             self._slots = old._slots
+            self._slots.hub = self.hub
             self._slots.resize(self.max_concurrent, self.max_waiting, self.max_wait)

@@ -120,6 +120,7 @@ class _Race:
         decided: asyncio.Task[Any] | None = None
         try:
             decided = await self._race()
+            self._over = True
             await self._stop_losers()
         except BaseException:
             if decided is not None:
@@ -187,15 +188,17 @@ class _Race:
         try:
             result = await self._start()
         except asyncio.CancelledError:
-            if self._over:  # a loser: it would have taken at least so long, and to forget that would make p95 too short
-                self._hedge.learn(self._hedge.clock.now() - began)
+            took = self._hedge.clock.now() - began
+            if self._over and took >= self._hedge.delay():
+                self._hedge.learn(
+                    took
+                )  # a slow loser: it would have taken longer, and without it p95 would be too short
             raise
         self._hedge.learn(self._hedge.clock.now() - began)
         return result
 
     async def _stop_losers(self) -> None:
         """Cancels what still runs, waits for it through any further cancellation, and disposes of late results."""
-        self._over = True
         losers, self._running = self._running, set()
         for task in losers:
             task.cancel()

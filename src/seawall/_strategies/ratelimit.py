@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol, get_args
 
 from seawall._core import arguments
@@ -30,8 +31,8 @@ class _Schedule(Protocol):
 
     def book(self, start: float) -> None: ...
 
-    def unbook(self, start: float) -> None:
-        """Forgets a booking whose instant has passed without a call."""
+    def unbook(self, starts: list[float]) -> None:
+        """Forgets bookings whose instants have passed without a call."""
 
 
 class _Emission:
@@ -56,12 +57,11 @@ class _Emission:
         self.ahead.append(start)
         self.due = max(self.due, start) + self.interval
 
-    def unbook(self, start: float) -> None:
-        if start in self.ahead:
-            self.ahead.remove(start)
-            self.due = self.due_before
-            for each in self.ahead:
-                self.due = max(self.due, each) + self.interval
+    def unbook(self, starts: list[float]) -> None:
+        self.ahead = deque(_without(self.ahead, starts))
+        self.due = self.due_before
+        for start in self.ahead:
+            self.due = max(self.due, start) + self.interval
 
 
 class _SlidingWindow:
@@ -78,9 +78,18 @@ class _SlidingWindow:
     def book(self, start: float) -> None:
         self.starts.append(start)
 
-    def unbook(self, start: float) -> None:
-        if start in self.starts:
-            self.starts.remove(start)
+    def unbook(self, starts: list[float]) -> None:
+        self.starts = deque(_without(self.starts, starts), maxlen=self.starts.maxlen)
+
+
+def _without(bookings: Iterable[float], starts: list[float]) -> Iterator[float]:
+    """Gives the bookings less one for each of `starts`."""
+    gone = Counter(starts)
+    for booking in bookings:
+        if gone[booking]:
+            gone[booking] -= 1
+        else:
+            yield booking
 
 
 class RateLimit(Guard):
@@ -233,8 +242,11 @@ class _State:
         with self._lock:
             while self._given_back:
                 heapq.heappush(self._freed, self._given_back.popleft())
+            passed = []
             while self._freed and self._freed[0] < now:
-                self._schedule.unbook(heapq.heappop(self._freed))  # its instant has passed unused
+                passed.append(heapq.heappop(self._freed))  # its instant has passed unused
+            if passed:
+                self._schedule.unbook(passed)
             if self._freed:
                 start = self._freed[0]
                 booked = start - now <= max_wait + GRAIN

@@ -153,7 +153,8 @@ class Retry(Layer):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if current() is not None:
-                return chain.watch("call")(fn, args, kwargs)
+                result = chain.watch("call")(fn, args, kwargs)
+                return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
             start, mark = clock.now(), made.records
             try:
                 result = fn(*args, **kwargs) if kwargs else fn(*args)
@@ -180,6 +181,8 @@ class Retry(Layer):
                     self.clock.sleep(delay)
                 with run.attempt():
                     result = inner(fn, args, kwargs)
+                    if type(result) is CoroutineType:
+                        refuse_coroutine(result, fn)
                     if bad is None or not bad(result):
                         return run.succeed(result)
                     run.fail(None, result)
