@@ -73,7 +73,7 @@ def test_a_loop_within_a_loop_spends_its_retries_once() -> None:
                     for again in inner.attempts():
                         with again:
                             calls += 1
-                            raise ConnectionError
+                            raise ValueError
                 except ValueError:
                     pass
     assert 5 + 2 == calls
