@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,29 +18,7 @@ from seawall import (
     Timeout,
 )
 from tests.both import Colour, every, pipeline
-
-OUTCOMES: dict[str, Any] = {"S": "fine", "F": ConnectionError, "X": LookupError, "C": asyncio.CancelledError}
-"""S: success, F: failure, X: ignored (give `ignore=LookupError`), C: cancelled."""
-
-
-def play(colour: Colour, breaker: CircuitBreaker, letters: str) -> None:
-    """Makes a call for each letter; what it raises is taken for granted, a rejection is not."""
-    for letter in letters.replace(" ", ""):
-        with suppress(ConnectionError, LookupError, asyncio.CancelledError):
-            colour.call(breaker, colour.script(OUTCOMES[letter]))
-
-
-def trip(breaker: CircuitBreaker, failures: int = 1) -> None:
-    """Opens a circuit that so many failures open."""
-    for _ in range(failures):
-        breaker.acquire().failure(ConnectionError())
-    assert "open" == breaker.state
-
-
-def seen(breaker: CircuitBreaker) -> tuple[str, int, int]:
-    """Returns the state, and how many calls and failures are counted."""
-    shown = breaker.snapshot()
-    return shown.state, shown.calls, shown.failures
+from tests.breakers import play, seen, trip
 
 
 @every

@@ -20,36 +20,9 @@ from seawall import (
     Timeout,
 )
 from seawall.testing import FakeClock, Recorder
+from tests.breakers import call, counts
 
 NUMBERS = itertools.count()
-
-
-def call(breaker: CircuitBreaker, result: Any = None, *, lasting: float = 0.0, colour: str = "sync") -> Any:
-    """Makes a call that lasts so long and gives a result, or raises it where it is an exception."""
-    clock: Any = breaker.clock
-
-    def work() -> Any:
-        clock.sleep(lasting)
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    async def awork() -> Any:
-        return work()
-
-    async def main() -> Any:
-        return await breaker(awork)()
-
-    try:
-        return breaker(work)() if colour == "sync" else asyncio.run(main())
-    except OSError as error:
-        return error
-
-
-def counts(breaker: CircuitBreaker) -> tuple[int, int, int]:
-    """Calls, failures and slow calls in the window."""
-    snapshot = breaker.snapshot()
-    return snapshot.calls, snapshot.failures, snapshot.slow
 
 
 @pytest.fixture(params=["sync", "async"])

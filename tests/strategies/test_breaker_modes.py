@@ -1,38 +1,10 @@
 """The circuit breaker's switches: modes, reset and isolation."""
 
-import asyncio
-from typing import Any
-
 import pytest
 
 from seawall import CircuitBreaker, CircuitChanged, CircuitIsolatedError
 from seawall.testing import FakeClock, Recorder
-
-
-def call(breaker: CircuitBreaker, result: Any = None, *, colour: str = "sync") -> Any:
-    """Makes a call that gives a result, or raises it where it is an exception."""
-
-    def work() -> Any:
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    async def awork() -> Any:
-        return work()
-
-    async def main() -> Any:
-        return await breaker(awork)()
-
-    try:
-        return breaker(work)() if colour == "sync" else asyncio.run(main())
-    except OSError as error:
-        return error
-
-
-def counts(breaker: CircuitBreaker) -> tuple[int, int, int]:
-    """Calls, failures and slow calls in the window."""
-    snapshot = breaker.snapshot()
-    return snapshot.calls, snapshot.failures, snapshot.slow
+from tests.breakers import call, counts
 
 
 @pytest.fixture(params=["sync", "async"])
