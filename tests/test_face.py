@@ -11,8 +11,9 @@ FACE = {
         CircuitOpenError Clock DeadlineExceededError Event Explanation Fallback FellBack Finding
         Hedge Hedged Outcome Pipeline RateLimit RateLimitedError Recovered RejectedError Retried
         Retry RetryBudget RetryStopped SeawallError SeawallWarning Strategy Timeout WorkerPool
-        deadline listen remaining snapshot
+        correlation correlation_id deadline listen remaining snapshot
     """,
+    "seawall.integrations.httpx": "PerHost StatusError network protect timed_out transient unprocessed",
     "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
 }
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.contenders import breaker, five, footprint, guards, retry, scale
+from benchmarks.contenders import breaker, five, footprint, guards, http, retry, scale
 from benchmarks.rows import Row
 
-ROWS: list[Row] = [*retry.ROWS, *breaker.ROWS, *guards.ROWS, *five.ROWS, *footprint.ROWS, *scale.ROWS]
+ROWS: list[Row] = [*retry.ROWS, *breaker.ROWS, *guards.ROWS, *five.ROWS, *http.ROWS, *footprint.ROWS, *scale.ROWS]
 
 
 def chosen(pattern: str) -> list[Row]:

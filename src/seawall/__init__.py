@@ -3,6 +3,7 @@
 from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget
 from seawall._core.clock import Clock
+from seawall._core.correlation import correlation, correlation_id
 from seawall._core.deadline import deadline, remaining
 from seawall._core.errors import (
     BulkheadFullError,
@@ -81,6 +82,8 @@ __all__ = [
     "Strategy",
     "Timeout",
     "WorkerPool",
+    "correlation",
+    "correlation_id",
     "deadline",
     "listen",
     "remaining",

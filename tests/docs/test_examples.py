@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import seawall
+import seawall.integrations.httpx
 from seawall._core.events import EVERYWHERE
 from seawall._core.names import NAMES
 from seawall.testing import FakeClock
@@ -38,7 +39,9 @@ DEFAULTS = {
     "rate-limit.md": ["RateLimit"],
     "fallback.md": ["Fallback"],
     "hedge.md": ["Hedge"],
+    "http.md": ["protect", "PerHost", "correlation"],
 }
+OWNERS = dict.fromkeys(("protect", "PerHost"), seawall.integrations.httpx)
 SECTIONS = ["About", "Usage", "Defaults", "Telemetry", "Traps"]
 
 
@@ -134,7 +137,7 @@ def test_defaults_are_the_signature(name: str) -> None:
     assert DEFAULTS[name] == parts[1::2]
     for kind, part in zip(parts[1::2], parts[2::2], strict=True):
         (rows,) = tables(part, "Argument")
-        signature = inspect.signature(getattr(seawall, kind))
+        signature = inspect.signature(getattr(OWNERS.get(kind, seawall), kind))
         expected = [
             ("*" * (parameter.kind is parameter.VAR_POSITIONAL) + parameter.name, parameter.default)
             for parameter in signature.parameters.values()
@@ -200,9 +203,10 @@ def test_every_event_is_documented() -> None:
 
 
 def test_every_name_is_in_the_reference() -> None:
-    """The reference lists each public name of `seawall` and `seawall.testing`."""
+    """The reference lists each public name of `seawall` and its packages."""
     reference = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     listed = re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE)
     names = [f"seawall.{name}" for name in seawall.__all__]
-    names += [f"seawall.testing.{name}" for name in seawall.testing.__all__]
+    for package in (seawall.testing, seawall.integrations.httpx):
+        names += [f"{package.__name__}.{name}" for name in package.__all__]
     assert sorted(names) == sorted(listed)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from seawall._core.clock import Clock, DefaultClock
 
@@ -88,12 +88,17 @@ class RetryRecord:
                     self._spent[key] = self._spent.get(key, 0) + number
 
 
+Repeatable: TypeAlias = Callable[[Exception | None], bool]
+"""Says whether a call with effects may be made once more: after a failure, or (asked with None) beside itself."""
+
+
 class Ambient(NamedTuple):
     """The surroundings of a call."""
 
     deadline: Scope | None = None
     retries: RetryRecord | None = None
     trace: Trace | None = None
+    repeatable: Repeatable | None = None
 
 
 _ambient: ContextVar[Ambient | None] = ContextVar("seawall", default=None)
@@ -104,6 +109,22 @@ NOTHING = Ambient()
 def surround(ambient: Ambient) -> None:
     """Makes `ambient` the surroundings of this context. An empty one becomes None, which calls skip over."""
     _ambient.set(None if ambient == NOTHING else ambient)
+
+
+class AnotherCall:
+    """Around a fallback: what it calls is not the call that may or may not be repeated."""
+
+    __slots__ = ("_repeatable",)
+
+    def __enter__(self) -> None:
+        ambient = current() or NOTHING
+        self._repeatable = ambient.repeatable
+        if self._repeatable is not None:
+            surround(ambient._replace(repeatable=None))
+
+    def __exit__(self, *exc: object) -> None:
+        if self._repeatable is not None:
+            surround((current() or NOTHING)._replace(repeatable=self._repeatable))
 
 
 RETRY_CODE: set[CodeType] = set()

@@ -59,7 +59,8 @@ class Retried(_Record):
 class RetryStopped(_Record):
     """A failure that would have been retried is passed on.
 
-    `reason` is one of attempts, elapsed, deadline, budget, retry_after, nested, backoff.
+    `reason` is one of attempts, elapsed, deadline, budget, retry_after, nested, backoff, unsafe (the call has
+    effects, and the failure does not prove that there were none).
     """
 
     level: ClassVar[int] = logging.WARNING

@@ -58,7 +58,8 @@ class SyncLimit:
         took = self._limit.clock.now() - self._start
         if took <= self._limit.seconds and self._scope.remaining() > 0:
             return
-        if isinstance(error, DeadlineExceededError) and self._scope is not self._outer:
+        kept = isinstance(error, DeadlineExceededError) or (isinstance(error, CallTimeoutError) and error.by_deadline)
+        if kept and self._scope is not self._outer:
             raise self._limit.timed_out() from error  # a call below kept to our limit: this one ran, and is cut short
         if took > self._limit.seconds:
             self._limit.hub.tell(CallOverran(self._limit.hub.name, self._limit.seconds, took))

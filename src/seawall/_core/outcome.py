@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from seawall._core.arguments import Matcher
 from seawall._core.errors import CallTimeoutError, RejectedError
@@ -35,6 +35,10 @@ class Outcome(Generic[Value]):
     duration: float
 
 
+VERDICT: Final = "__seawall_verdict__"
+"""The attribute in which an integration notes on an exception what it says, for strategies that were not told."""
+
+
 def says_nothing(error: BaseException) -> bool:
     """Whether the call was cancelled, rejected by us, or cut by the caller's own deadline; a group, if all were."""
     if isinstance(error, BaseExceptionGroup):
@@ -58,6 +62,8 @@ def judge_by(on: Matcher, ignore: Matcher) -> Callable[[BaseException], str]:
     def judge(error: BaseException) -> str:
         if says_nothing(error) or not isinstance(error, Exception) or ignored(error):
             return RELEASE
+        if on is Exception:
+            return str(error.__dict__.get(VERDICT, FAILURE))
         return FAILURE if fails(error) else SUCCESS
 
     return judge

@@ -173,6 +173,9 @@ class Run:
         rules = self._rules
         if self._number >= rules.max_attempts or not MODE.retrying:
             return "attempts", 0.0
+        repeatable = (current() or NOTHING).repeatable
+        if repeatable is not None and not repeatable(self._failure):
+            return "unsafe", 0.0
         if self._record.spent(rules) >= rules.max_attempts - 1:
             return "nested", 0.0
         own = self._own_delay()

@@ -10,7 +10,7 @@ from seawall._core import arguments
 from seawall._core.arguments import Matcher
 from seawall._core.chain import IN_WORDS, Call, Kind, Place, kind_of, name_of
 from seawall._core.clock import Clock
-from seawall._core.context import current
+from seawall._core.context import AnotherCall, current
 from seawall._core.events import FellBack
 from seawall._core.outcome import asker
 from seawall._core.strategy import Layer
@@ -85,7 +85,9 @@ class Fallback(Layer):
             try:
                 for source in self.sources:
                     try:
-                        return self._served(source, failure, shape(source.ask(failure, args, kwargs)))
+                        with AnotherCall():
+                            answer = shape(source.ask(failure, args, kwargs))
+                        return self._served(source, failure, answer)
                     except Exception as error:
                         last = error
                 if last is failure:  # a source that passes the failure on as it is
@@ -109,10 +111,12 @@ class Fallback(Layer):
             try:
                 for source in self.sources:
                     try:
-                        answer = source.ask(failure, args, kwargs)
-                        if inspect.isawaitable(answer):
-                            answer = await answer
-                        return self._served(source, failure, await shape(answer))
+                        with AnotherCall():
+                            answer = source.ask(failure, args, kwargs)
+                            if inspect.isawaitable(answer):
+                                answer = await answer
+                            answer = await shape(answer)
+                        return self._served(source, failure, answer)
                     except Exception as error:
                         last = error
                 if last is failure:  # a source that passes the failure on as it is

@@ -14,6 +14,7 @@ from seawall._core.arguments import Matcher, Seconds
 from seawall._core.budget import RetryBudget, counted_acall, counted_outside
 from seawall._core.chain import IN_WORDS, Call, Kind, Place
 from seawall._core.clock import Clock
+from seawall._core.context import NOTHING, current
 from seawall._core.events import LOGGER, BudgetRefused, Hedged
 from seawall._core.forks import renew_after_fork
 from seawall._core.outcome import asker
@@ -24,7 +25,8 @@ from seawall._core.window import Durations
 class Hedge(Layer):
     """Starts another attempt of an async call when the first is slow, and returns the first answer.
 
-    For calls that may safely run twice. A failure listed in `on` starts the next attempt at once; any other ends the
+    For calls that may safely run twice; one of which an integration knows that it may not, such as a POST without an
+    idempotency key, is made once. A failure listed in `on` starts the next attempt at once; any other ends the
     call. When all attempts fail, the last failure is raised. When the call ends, however it ends, every other attempt
     has been cancelled and waited for; a result that comes too late is closed, if it can be (`aclose` or `close`), or
     handed to `dispose`.
@@ -95,6 +97,9 @@ class Hedge(Layer):
             raise TypeError(f"{self.name!r} is a Hedge, which serves async functions only, not {IN_WORDS[kind]}")
 
         async def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            repeatable = (current() or NOTHING).repeatable
+            if repeatable is not None and not repeatable(None):
+                return await inner(fn, args, kwargs)
             return await _Race(self, lambda: inner(fn, args, kwargs)).run()
 
         return call if counted_outside(self.budget, place.outside) else counted_acall(self.budget, call)
