@@ -18,7 +18,7 @@ def alone_call(chain: Chain, circuit: Circuit, fn: Callable[..., Any]) -> Callab
     """Protects a plain function by a breaker alone."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if current() is not None:
+        if current() is not None or chain.switched:
             result = chain.watch("call")(fn, args, kwargs)
             return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
         state = circuit.state
@@ -46,7 +46,7 @@ def alone_acall(chain: Chain, circuit: Circuit, fn: Callable[..., Any]) -> Calla
     """Protects an async function by a breaker alone."""
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if current() is not None:
+        if current() is not None or chain.switched:
             return await chain.watch("acall")(fn, args, kwargs)
         state = circuit.state
         permit = state.permit

@@ -14,11 +14,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequ
 from contextlib import aclosing
 from types import CoroutineType
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from weakref import WeakSet
 
 from seawall._core.context import current
 from seawall._core.events import Hub
 from seawall._core.forks import renew_after_fork
 from seawall._core.leaf import PLAIN, WATCHFUL
+from seawall._core.switch import SWITCHES
 
 Call: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 Kind: TypeAlias = Literal["call", "acall", "stream", "astream"]
@@ -37,8 +39,11 @@ class Place(NamedTuple):
     outside: tuple[Any, ...] = ()
 
 
-Joiner: TypeAlias = Callable[[Sequence[Any], Kind, Call, bool], Call]
-"""Links a sequence of strategies, outermost first, around a leaf; watchfully or not."""
+Joiner: TypeAlias = Callable[[Sequence[Any], str, Kind, Call, bool], Call]
+"""Links a sequence of strategies, outermost first, of a policy, around a leaf; watchfully or not."""
+
+CHAINS: Final[WeakSet[Chain]] = WeakSet()
+"""Every chain that is alive, to be linked anew when a switch changes."""
 
 
 class _Linking:
@@ -62,12 +67,13 @@ class Chain:
         "__weakref__",
         "_hub",
         "_join",
-        "_strategies",
         "_used",
         "acall",
         "astream",
         "call",
+        "strategies",
         "stream",
+        "switched",
         "watchful",
     )
 
@@ -76,11 +82,15 @@ class Chain:
         self._join = join
         self._used: set[Kind] = set()
         self.relink(strategies)
+        with _LINKING.lock:
+            CHAINS.add(self)
 
     def relink(self, strategies: Sequence[Any]) -> None:
         """Links anew, each kind at its next use."""
         with _LINKING.lock:
-            self._strategies = tuple(strategies)
+            self.strategies = tuple(strategies)
+            self.switched = any(SWITCHES.share(each.word, self._hub.name) < 1 for each in strategies)
+            """Whether a switch takes something out of it, for wrappers that otherwise go past it."""
             self.call: Call | None = None
             self.acall: Call | None = None
             self.stream: Call | None = None
@@ -90,12 +100,12 @@ class Chain:
     def try_out(self, strategies: Sequence[Any]) -> None:
         """Raises TypeError where strategies cannot serve a kind of call that is in use."""
         for kind in self._used:
-            self._join(strategies, kind, PLAIN[kind], False)
+            self._join(strategies, self._hub.name, kind, PLAIN[kind], False)
 
     def prepare(self, kind: Kind) -> Call:
         """Links one kind for calls without surroundings. Raises TypeError where a strategy cannot serve it."""
         with _LINKING.lock:
-            linked = self._join(self._strategies, kind, PLAIN[kind], False)
+            linked = self._join(self.strategies, self._hub.name, kind, PLAIN[kind], False)
             setattr(self, kind, linked)
             self._used.add(kind)
         return linked
@@ -105,9 +115,18 @@ class Chain:
         linked = self.watchful.get(kind)
         if linked is None:
             with _LINKING.lock:
-                linked = self.watchful[kind] = self._join(self._strategies, kind, WATCHFUL[kind](self._hub), True)
+                leaf = WATCHFUL[kind](self._hub)
+                linked = self.watchful[kind] = self._join(self.strategies, self._hub.name, kind, leaf, True)
                 self._used.add(kind)
         return linked
+
+
+def relink_all() -> None:
+    """Links every chain anew, after a change of the switches."""
+    with _LINKING.lock:
+        chains = list(CHAINS)
+    for chain in chains:
+        chain.relink(chain.strategies)
 
 
 def kind_of(fn: Any) -> Kind:

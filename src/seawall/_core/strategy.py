@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import random
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 from seawall._core import arguments
@@ -11,6 +12,7 @@ from seawall._core.clock import Clock, DefaultClock
 from seawall._core.events import Event, Hub, Listener
 from seawall._core.guard import Guards, link_guards
 from seawall._core.names import NAMES, check_name
+from seawall._core.switch import SWITCHES
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -145,17 +147,32 @@ class Guard(Strategy):
         raise NotImplementedError
 
 
-def join(strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool) -> Call:
-    """Links strategies, outermost first, around a leaf."""
+def join(strategies: Sequence[Any], policy: str, kind: Kind, leaf: Call, watchful: bool) -> Call:
+    """Links the strategies of a policy that are switched on, outermost first, around a leaf."""
+    shares = {id(each): SWITCHES.share(each.word, policy) for each in strategies}
+    rest = [each for each in strategies if shares[id(each)] > 0]
     inner = leaf
-    rest = list(strategies)
     while rest:
+        first, without = shares[id(rest[-1])], inner
         if isinstance(rest[-1], Guard):
             guards, last = Guards(), 99
-            while rest and isinstance(rest[-1], Guard) and rest[-1].rank < last:
+            while rest and isinstance(rest[-1], Guard) and rest[-1].rank < last and shares[id(rest[-1])] == first:
                 guard = rest.pop()
                 guards, last = guard.port(guards), guard.rank
+                if first < 1:
+                    break  # each one that is rolled out in part is left out by itself
             inner = link_guards(kind, guards, inner)
         else:
             inner = rest.pop().link(kind, inner, Place(watchful, tuple(rest)))
+        if first < 1:
+            inner = _for_a_share(first, inner, without)
     return inner
+
+
+def _for_a_share(share: float, inner: Call, without: Call) -> Call:
+    """Returns a link that sends a share of the calls through `inner`, and the others past it."""
+
+    def call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return (inner if random() < share else without)(fn, args, kwargs)
+
+    return call

@@ -183,10 +183,16 @@ class Pipeline:
 
 
 def _join_metered(
-    hub: Hub, clock: Clock | DefaultClock, strategies: Sequence[Any], kind: Kind, leaf: Call, watchful: bool
+    hub: Hub,
+    clock: Clock | DefaultClock,
+    strategies: Sequence[Any],
+    policy: str,
+    kind: Kind,
+    leaf: Call,
+    watchful: bool,
 ) -> Call:
     """Links strategies and, outside them all, a meter for those who listen to every call."""
-    linked = join(strategies, kind, leaf, watchful)
+    linked = join(strategies, policy, kind, leaf, watchful)
     metering = [each for each in (*hub.listeners, *EVERYWHERE) if CallEnded in each.types]
     return meter(kind, hub.name, metering, clock, linked) if metering else linked
 

@@ -152,7 +152,7 @@ class Retry(Layer):
         chain, clock, handles, bad, made = self.chain(), self.clock, self.handles, self.on_result, MADE
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if current() is not None:
+            if current() is not None or chain.switched:
                 result = chain.watch("call")(fn, args, kwargs)
                 return refuse_coroutine(result, fn) if type(result) is CoroutineType else result
             start, mark = clock.now(), made.records
@@ -215,7 +215,7 @@ class Retry(Layer):
         chain, clock, handles, bad, made = self.chain(), self.clock, self.handles, self.on_result, MADE
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            if current() is not None:
+            if current() is not None or chain.switched:
                 return await chain.watch("acall")(fn, args, kwargs)
             start, mark = clock.now(), made.records
             try:

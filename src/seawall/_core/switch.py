@@ -1,0 +1,84 @@
+"""Which strategies are in force: switches by pattern and by policy, from four sources, the first that says something wins.
+
+A *pattern* is a kind of strategy by its word (retry, breaker, timeout ...), a *policy* the pipeline, or the strategy alone,
+by its name. Switches are read when a chain is linked, never in a call: a change links the chains that it concerns anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Source: TypeAlias = Literal["env", "runtime", "remote", "code"]
+SOURCES: Final[tuple[Source, ...]] = ("env", "runtime", "remote", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What one source says of a pattern, a policy, or a pattern in a policy.
+
+    Attributes:
+        pattern: the word of the strategies that it is about; None: of all.
+        policy: the name of the pipeline, or of the strategy alone, that it is about; None: of all.
+        share: of the calls, for which they are in force: 1 is on, 0 is off.
+        source: who says so: env, runtime, remote or code.
+        actor: the person or program that set it.
+        reason: why.
+        until: seconds since 1970 when it ends by itself; None: never.
+    """
+
+    pattern: str | None
+    policy: str | None
+    share: float
+    source: Source
+    actor: str = ""
+    reason: str = ""
+    until: float | None = None
+
+    @property
+    def key(self) -> tuple[str | None, str | None]:
+        """What it is about."""
+        return self.pattern, self.policy
+
+
+class Switches:
+    """All switches that are set."""
+
+    __slots__ = ("_by_source",)
+
+    def __init__(self) -> None:
+        self._by_source: dict[Source, dict[tuple[str | None, str | None], Switch]] = {each: {} for each in SOURCES}
+
+    def __iter__(self) -> Iterator[Switch]:
+        for switches in self._by_source.values():
+            yield from switches.values()
+
+    def replace(self, source: Source, switches: list[Switch]) -> None:
+        """Makes `switches` all that a source says."""
+        self._by_source[source] = {switch.key: switch for switch in switches}
+
+    def of(self, pattern: str, policy: str) -> Switch | None:
+        """Returns the switch that decides for a pattern in a policy; None: it is on.
+
+        The first source that says something wins. Within a source the switch of the pattern in the policy wins over the
+        other two, and of these the one that lets fewer calls through.
+        """
+        for switches in self._by_source.values():
+            if not switches:
+                continue
+            exact = switches.get((pattern, policy))
+            if exact is not None:
+                return exact
+            wider = [switches[key] for key in ((pattern, None), (None, policy)) if key in switches]
+            if wider:
+                return min(wider, key=lambda switch: switch.share)
+        return None
+
+    def share(self, pattern: str, policy: str) -> float:
+        """Returns the share of calls for which a pattern is in force in a policy."""
+        switch = self.of(pattern, policy)
+        return 1.0 if switch is None else switch.share
+
+
+SWITCHES: Final = Switches()
