@@ -1,7 +1,7 @@
-"""Which strategies are in force: switches by pattern and by policy, from four sources, the first that says something wins.
+"""Which strategies are in force: switches by pattern and by policy, from four sources of which the first wins.
 
-A *pattern* is a kind of strategy by its word (retry, breaker, timeout ...), a *policy* the pipeline, or the strategy alone,
-by its name. Switches are read when a chain is linked, never in a call: a change links the chains that it concerns anew.
+A *pattern* is a kind of strategy by its word (retry, breaker, timeout ...), a *policy* the pipeline, or the strategy
+alone, by its name. Switches are read when a chain is linked, never in a call: a change links chains anew.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Policies as data: TOML or a dictionary, made into pipelines by the same constructors as in code."""
