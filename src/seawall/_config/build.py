@@ -95,7 +95,10 @@ class Builder:
                     return None
                 place = (*key, blamed) if isinstance(value, dict) else key
                 self.wrong(place, given[blamed], str(error).removeprefix(f"{blamed}={left[blamed]!r} "))
-                del left[blamed]
+                if blamed in _required(kind):
+                    left[blamed] = 1  # right for all of them, so that what follows is looked at too
+                else:
+                    del left[blamed]
             else:
                 return None if doubtful else made
 
@@ -180,6 +183,11 @@ def _first(kind: type[Strategy]) -> str:
     """Returns the argument that a bare value stands for: the constructor's first one."""
     parameters = inspect.signature(kind).parameters.values()
     return next(each.name for each in parameters)
+
+
+def _required(kind: type[Strategy]) -> set[str]:
+    parameters = inspect.signature(kind).parameters.values()
+    return {each.name for each in parameters if each.default is each.empty}
 
 
 def _call(kind: type[Strategy], arguments: dict[str, Any]) -> Strategy:

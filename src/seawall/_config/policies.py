@@ -100,7 +100,7 @@ class Policies(Mapping[str, Pipeline]):
         return [pipeline.explain() for pipeline in self._pipelines.values()]
 
     def reload(self) -> Reload:
-        """Puts the configuration as of now in force. Raises PolicyError, and changes nothing, for one with a problem."""
+        """Puts the configuration as of now in force; raises PolicyError, and changes nothing, where it cannot."""
         with self._reloading:
             tables = self._source.read()
             built, problems = self._build(tables)
@@ -158,7 +158,7 @@ class Policies(Mapping[str, Pipeline]):
         names = {}
         for name, reference in table.items() if isinstance(table, dict) else [("", table)]:
             try:
-                names[name] = load(reference)
+                names[name] = load(str(reference))
             except Exception as error:
                 problems.append(Problem(self._source.name, f"names.{name}", repr(reference), str(error)))
         return names
