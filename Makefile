@@ -23,8 +23,8 @@ endif
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: .venv/ready ## show seawall at work (ARGS="...")
-	@$(RUN) examples.demo $(ARGS)
+demo: .venv/ready ## send a storm through a ticket shop, bare and protected (ARGS="--seconds 10 --json")
+	@$(RUN) seawall.cli storm examples.ticketwave.storm $(ARGS)
 
 test: .venv/ready ## run every test (ARGS="-k breaker", SERVERS=embedded|all)
 	@SEAWALL_TEST_SERVERS=$(SERVERS) $(RUN) pytest $(ARGS)

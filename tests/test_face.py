@@ -13,6 +13,10 @@ FACE = {
         Retry RetryBudget RetryStopped SeawallError SeawallWarning Strategy Timeout WorkerPool
         correlation correlation_id deadline listen remaining snapshot
     """,
+    "seawall.chaos": """
+        Answer Bin Conditions Counts Fault FaultPeriod Measures Progress Proxy Result Scenario
+        ScenarioError Variant VariantProgress VariantResult run write_report
+    """,
     "seawall.integrations.httpx": "PerHost StatusError network protect timed_out transient unprocessed",
     "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
 }

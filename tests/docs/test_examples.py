@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 import seawall
+import seawall.chaos
 import seawall.integrations.httpx
 from seawall._core.events import EVERYWHERE
 from seawall._core.names import NAMES
@@ -186,7 +187,7 @@ def test_contributing_describes_the_tests_as_they_are() -> None:
     paths = re.findall(r"\b(?:tests|src)/[a-z_/]+\.py\b", page)
     assert paths
     assert [] == [path for path in paths if not (ROOT / path).is_file()]
-    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/*.py")}
     assert folders == set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 
 
@@ -207,6 +208,6 @@ def test_every_name_is_in_the_reference() -> None:
     reference = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     listed = re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE)
     names = [f"seawall.{name}" for name in seawall.__all__]
-    for package in (seawall.testing, seawall.integrations.httpx):
+    for package in (seawall.testing, seawall.chaos, seawall.integrations.httpx):
         names += [f"{package.__name__}.{name}" for name in package.__all__]
     assert sorted(names) == sorted(listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import Any
 
 from seawall._core import arguments
@@ -96,7 +97,7 @@ class _TaskTimer:
         self.fired = False
         loop = task.get_loop()
         scope.clock.drive(loop)
-        self._handle = loop.call_later(scope.remaining(), self._fire)
+        self._handle = loop.call_later(scope.remaining(), self._fire, context=Context())
         scope.timers[task] = self
         task.add_done_callback(self._forget)
 
@@ -107,7 +108,7 @@ class _TaskTimer:
     def _fire(self) -> None:
         left = self._scope.remaining()
         if left > GRAIN:
-            self._handle = self._key.get_loop().call_later(left, self._fire)
+            self._handle = self._key.get_loop().call_later(left, self._fire, context=Context())
             return
         self._scope.timers.pop(self._key, None)
         self._key.remove_done_callback(self._forget)

@@ -7,7 +7,9 @@
     │   ├── BulkheadFullError         no slot, and no room or time to wait for one
     │   ├── RateLimitedError          too many calls in too little time
     │   └── DeadlineExceededError     no time was left to start (also a TimeoutError)
-    └── CallTimeoutError              the call ran and was cut short (also a TimeoutError)
+    ├── CallTimeoutError              the call ran and was cut short (also a TimeoutError)
+    ├── ScenarioError                 a storm could not be run (seawall.chaos)
+    └── UnknownReferenceError         a text names no module or attribute (the command line)
 
 An exception of the protected function itself is never wrapped.
 """

@@ -66,6 +66,12 @@ class Names:
             for listed in [listed for listed, thing in self._listed.items() if thing is old]:
                 self._listed[listed] = new
 
+    def forget(self, thing: Any) -> None:
+        """Lists `thing` no longer; its name is free again."""
+        with self._lock:
+            for listed in [listed for listed, other in self._listed.items() if other is thing]:
+                del self._listed[listed]
+
     def listed(self) -> dict[str, Any]:
         """Returns what is alive, by listed name."""
         with self._lock:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from contextvars import Context
 from typing import TypeAlias
 
 from seawall._core.clock import Clock, DefaultClock, refuse_to_block
@@ -216,7 +217,7 @@ class Slots:
         waiter = _TaskWaiter()
         self._enqueue(waiter)
         self._clock.drive(waiter.loop)
-        timer = None if patience is None else waiter.loop.call_later(patience, waiter.answer, False)
+        timer = None if patience is None else waiter.loop.call_later(patience, waiter.answer, False, context=Context())
         try:
             granted = await waiter.future
         except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Final
 
 from seawall._core.clock import Clock, DefaultClock
@@ -35,7 +36,7 @@ class Lane:
 
     def arm(self, delay: float) -> None:
         self.armed = True
-        self.loop.call_later(delay, self._fire)
+        self.loop.call_later(delay, self._fire, context=Context())
 
     def _fire(self) -> None:
         now = self._clock.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 
 from seawall._core import arguments
 from seawall._core.arguments import Seconds
@@ -72,7 +73,7 @@ class TimeoutBlock:
         loop = task.get_loop()
         self._timeout.clock.drive(loop)
         self._task, self._cancelling = task, task.cancelling()
-        self._handle = loop.call_later(self._timeout.seconds, self._expire)
+        self._handle = loop.call_later(self._timeout.seconds, self._expire, context=Context())
 
     def _expire(self) -> None:
         self._over = True

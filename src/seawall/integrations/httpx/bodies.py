@@ -60,7 +60,8 @@ def _resumed(library: ModuleType) -> type[Any]:
             yield from self._items
 
         def close(self) -> None:
-            _close(self._items)
+            if not getattr(self._items, "gi_running", False):  # another thread may be waiting in it
+                _close(self._items)
             self._stream.close()
 
     return Resumed
@@ -84,7 +85,7 @@ def _aresumed(library: ModuleType) -> type[Any]:
         async def aclose(self) -> None:
             close = getattr(self._items, "aclose", None)
             try:
-                if close is not None:
+                if close is not None and not getattr(self._items, "ag_running", False):  # in another task
                     await close()
             finally:
                 await self._stream.aclose()
@@ -98,22 +99,21 @@ def _close(items: Any) -> None:
         close()
 
 
-def sendable_again(request: Any) -> bool:
-    """Whether a request's body can be sent a second time: it is in memory, or in files that can be rewound."""
+def sendable_again(request: Any, library: ModuleType, *, beside: bool = False) -> bool:
+    """Whether a request's body can be sent a second time: it is in memory, or in files that can be rewound.
+
+    With `beside`: while the first time goes on, for which a file has too few positions.
+    """
     fields = getattr(request.stream, "fields", None)
     if fields is not None:  # multipart
-        return all(_rewindable(getattr(field, "file", b"")) for field in fields)
-    try:
-        request.content  # noqa: B018 - raises where it was not read
-    except Exception:
-        return False
-    return True
+        return all(_readable_again(getattr(field, "file", b""), beside) for field in fields)
+    return isinstance(request.stream, library.ByteStream)
 
 
-def _rewindable(file: Any) -> bool:
+def _readable_again(file: Any, beside: bool) -> bool:
     if isinstance(file, str | bytes):
         return True
     try:
-        return bool(file.seekable())
+        return not beside and bool(file.seekable())
     except Exception:
         return False

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from contextvars import ContextVar
+from copy import copy
 from typing import Any, Final
 
 from seawall._core.context import NOTHING, current, surround
 from seawall._core.correlation import correlation_id
 from seawall._core.deadline import remaining, scope
 from seawall._core.errors import CallTimeoutError, SeawallError
-from seawall.integrations.httpx.bodies import ERROR_TEXT, FIRST_BYTE, WHOLE, sendable_again
+from seawall.integrations.httpx.bodies import ERROR_TEXT, FIRST_BYTE, WHOLE
 from seawall.integrations.httpx.library import library_of
 from seawall.integrations.httpx.rejections import as_clients_own
+from seawall.integrations.httpx.repeats import Repeats
 from seawall.integrations.httpx.verdict import (
     TOO_MANY,
     UNPROCESSED,
@@ -21,39 +26,48 @@ from seawall.integrations.httpx.verdict import (
     timed_out,
 )
 
-WANTED: Final = "seawall.whole"
-"""The extension in which a protected client says of a request whether it will read the whole response at once."""
+READ_AT_ONCE: Final[ContextVar[bool]] = ContextVar("seawall_read_at_once", default=False)
+"""Whether the client that sends the request at hand will read the whole response before it gives it to its caller."""
 
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"})
-_KEY: Final = "Idempotency-Key"
 _DEADLINE: Final = "X-Request-Timeout"
 _CORRELATION: Final = "X-Correlation-Id"
 
 
 class Exchange:
-    """A request, its attempts, and the responses that are not the caller's yet.
+    """A request, its attempts, and the responses that are not the caller's yet."""
 
-    A request may be made again where its method is idempotent (RFC 9110, section 9.2.2), where it carries an
-    `Idempotency-Key`, or where every attempt so far proved that it was not processed; and only where its body can be
-    sent again, or was not touched.
-    """
-
-    __slots__ = ("_doubts", "_held", "_outer", "_sent_on", "_timeouts", "_touched", "library", "name", "request")
+    __slots__ = (
+        "_at_once",
+        "_bounds",
+        "_given",
+        "_held",
+        "_outer",
+        "_repeats",
+        "_sent_on",
+        "_timeouts",
+        "_token",
+        "library",
+        "name",
+        "request",
+    )
 
     def __init__(self, request: Any, name: str) -> None:
         self.request = request
         self.name = name
         self.library = library_of(type(request))
-        self._doubts = 0  # attempts of which it is not known that they were not processed
-        self._touched = False  # whether the body may have been read
-        self._held: list[tuple[StatusError | None, Any]] = []  # what was answered, and as what the pipeline saw it
+        self._repeats = Repeats(request, self.library)
+        self._held: list[_Held] = []
+        self._given: list[Any] = []
         self._sent_on: list[str] = []
-        self._timeouts: Any = None
+        self._timeouts: dict[str, Any] | None = None  # the caller's own, while ours are in their place
+        self._bounds: dict[str, Any] = {}
+        self._at_once = READ_AT_ONCE.get()
 
     def __enter__(self) -> Exchange:
         ambient = current() or NOTHING
         self._outer = ambient.repeatable
-        surround(ambient._replace(repeatable=self.repeatable))
+        surround(ambient._replace(repeatable=self._repeats.allowed))
+        self._token = READ_AT_ONCE.set(False)  # that was said of this request alone
         correlation = correlation_id()
         if correlation is not None and _CORRELATION not in self.request.headers:
             self.request.headers[_CORRELATION] = correlation
@@ -61,6 +75,7 @@ class Exchange:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        READ_AT_ONCE.reset(self._token)
         surround((current() or NOTHING)._replace(repeatable=self._outer))
         for header in self._sent_on:
             if header in self.request.headers:  # a hook may have taken it out
@@ -68,19 +83,11 @@ class Exchange:
         if self._timeouts is not None:
             self.request.extensions["timeout"] = self._timeouts
 
-    def repeatable(self, failure: Exception | None) -> bool:
-        """Whether the request may be made once more: after a failure, or, asked with None, beside itself."""
-        if (failure is None or self._touched) and not sendable_again(self.request):
-            return False
-        if self.request.method in _REPEATABLE or _KEY in self.request.headers:
-            return True
-        return failure is not None and self._doubts == 0
-
     def begin(self) -> None:
         """Starts an attempt: the time that is left goes with it, unless the caller has said something else."""
-        self._doubts += 1
+        self._repeats.begin()
         left = remaining()
-        if left is None:
+        if left is None or left == math.inf:
             return
         if _DEADLINE not in self._sent_on:
             if _DEADLINE in self.request.headers:
@@ -91,14 +98,19 @@ class Exchange:
     def bound(self) -> None:
         """Shortens the client's own time-outs to the time that is left: nothing else can cut a sync call short."""
         surrounding = scope()
-        if surrounding is None:
+        left = math.inf if surrounding is None else surrounding.remaining()
+        if left == math.inf:
             return
         if self._timeouts is None:
-            self._timeouts = self.request.extensions.get("timeout", {})
-        left = surrounding.remaining()
-        limits = {kind: self._timeouts.get(kind) for kind in ("connect", "read", "write", "pool")}
-        capped = {kind: left if limit is None else min(limit, left) for kind, limit in limits.items()}
-        self.request.extensions["timeout"] = capped
+            given = self.request.extensions.get("timeout", {})
+            self._timeouts = {kind: given.get(kind) for kind in ("connect", "read", "write", "pool")}
+        capped = {kind: left if limit is None else min(limit, left) for kind, limit in self._timeouts.items()}
+        self.request.extensions["timeout"] = self._bounds = capped
+
+    def unbound(self) -> None:
+        """Gives a response that goes on after us the client's own time-outs back; its connection has kept ours."""
+        if self._timeouts is not None:
+            self._bounds.update(self._timeouts)
 
     def check_time(self) -> None:
         """Raises where a sync call has used up its time."""
@@ -109,9 +121,7 @@ class Exchange:
     def failed(self, error: Exception) -> None:
         """Takes note of an attempt that brought no response. Raises where it was our time that the client kept to."""
         if never_sent(error):
-            self._doubts -= 1
-        else:
-            self._touched = True
+            self._repeats.never_sent()
         note_verdict(error)
         if self._timeouts is not None and timed_out(error):
             self.check_time()
@@ -120,29 +130,42 @@ class Exchange:
         """Returns how many bytes of a response's body belong to the protected call: all, some, or the first."""
         if response.status_code == 101 or self.request.method == "CONNECT":
             return 0  # a tunnel, which may well be silent
-        if self.request.extensions.get(WANTED):
+        if self._at_once:
             return WHOLE
         return ERROR_TEXT if fails(response.status_code) else FIRST_BYTE
 
     def answered(self, response: Any) -> Any:
         """Takes note of a response. Returns it, or raises a StatusError in its place where it is a failure."""
-        self._touched = True
         status = response.status_code
         if status == TOO_MANY:
-            self._doubts -= 1
+            self._repeats.refused()
+        held = _Held(response, _whose())
+        self._held.append(held)
         if not fails(status):
-            self._held.append((None, response))
             return response
         host = self.request.url.netloc.decode("ascii")
-        error = StatusError(status, host, response.headers.get("Retry-After"))
+        held.error = error = StatusError(status, host, response.headers.get("Retry-After"))
         note_verdict(error)
-        self._held.append((error, response))
-        raise error
+        try:
+            raise error
+        finally:
+            del error, held  # no cycle of failure, traceback and frame
 
-    def discarded(self) -> list[Any]:
-        """Returns the responses that nobody will have, to be closed."""
+    def replaced(self) -> list[Any]:
+        """Returns the responses that the attempt at hand replaces, to be closed: those of its task, not a rival's."""
+        whose = _whose()
+        gone = [held.response for held in self._held if held.whose == whose]
+        self._held = [held for held in self._held if held.whose != whose]
+        return gone
+
+    def leftovers(self) -> list[Any]:
+        """Returns the responses that the caller will not have, to be closed."""
         held, self._held = self._held, []
-        return [response for _, response in held]
+        return [each.response for each in held]
+
+    def given(self) -> list[Any]:
+        """Returns the response that was to be the caller's, if there is one."""
+        return self._given
 
     def settle(self, response: Any) -> Any:
         """Returns what the pipeline gave, as the caller's response. Raises TypeError where it is none."""
@@ -151,7 +174,9 @@ class Exchange:
                 f"{self.name!r} gave {response!r} for a request; what a Fallback inside a protected client gives must "
                 f"be a {self.library.__name__}.Response. Put one that gives something else around the calling function"
             )
-        return self._handed_over(response)
+        if not any(response is held.response for held in self._held):
+            response = _own(response)
+        return self._give(response)
 
     def instead_of(self, error: Exception) -> Any:
         """Returns the response behind a StatusError. Raises any other error, seawall's as the library's own.
@@ -159,11 +184,11 @@ class Exchange:
         To be called where the error is being handled.
         """
         if isinstance(error, StatusError):
-            for held, response in self._held:
-                if held is error:
-                    return self._handed_over(response)
+            for held in self._held:
+                if held.error is error:
+                    return self._give(held.response)
         own = as_clients_own(error, self.request) if isinstance(error, SeawallError) else error
-        own.__dict__[UNPROCESSED] = self._doubts == 0
+        own.__dict__[UNPROCESSED] = not self._repeats.doubts and own.__dict__.get(UNPROCESSED, True)
         try:
             if own is error:
                 raise
@@ -171,7 +196,36 @@ class Exchange:
         finally:
             del error, own  # no cycle of failure, traceback and frame
 
-    def _handed_over(self, response: Any) -> Any:
-        self._held = [each for each in self._held if each[1] is not response]
-        response.extensions[UNPROCESSED] = self._doubts == 0
+    def _give(self, response: Any) -> Any:
+        self._held = [held for held in self._held if held.response is not response]
+        self._given = [response]
+        response.extensions[UNPROCESSED] = not self._repeats.doubts and response.extensions.get(UNPROCESSED, True)
         return response
+
+
+class _Held:
+    """A response that was received, as what the pipeline saw it, and whose attempt it came from."""
+
+    __slots__ = ("error", "response", "whose")
+
+    def __init__(self, response: Any, whose: object) -> None:
+        self.response = response
+        self.whose = whose
+        self.error: StatusError | None = None
+
+
+def _whose() -> object:
+    """Returns what tells attempts that follow one another from attempts beside each other: the task."""
+    loop = asyncio._get_running_loop()
+    return None if loop is None else id(asyncio.current_task(loop))
+
+
+def _own(response: Any) -> Any:
+    """Returns a copy of a response that was not received, since a Fallback may give the same one to many callers."""
+    try:
+        response.content  # noqa: B018 - raises where it is still to be read
+    except Exception:
+        return response
+    own = copy(response)
+    own.extensions = dict(response.extensions)
+    return own

@@ -11,15 +11,17 @@ from seawall._core import arguments
 from seawall._core.arguments import Seconds
 from seawall._core.clock import Clock
 from seawall._core.forks import renew_after_fork
+from seawall._core.names import NAMES
 from seawall._pipeline.pipeline import Pipeline
 
 
 class Lane:
     """A pipeline as requests use it: linked once for each colour. `using` requests are under way in it."""
 
-    __slots__ = ("_linked", "_making", "pipeline", "used", "using")
+    __slots__ = ("_linked", "_making", "host", "pipeline", "used", "using")
 
-    def __init__(self, pipeline: Pipeline | None = None) -> None:
+    def __init__(self, host: str, pipeline: Pipeline | None = None) -> None:
+        self.host = host
         self.pipeline = pipeline
         self.using = 0
         self.used = 0.0
@@ -39,12 +41,18 @@ class Lane:
             linked = self._linked[attempt] = self.pipeline(attempt)
         return linked
 
-    def open(self, host: str, make: Callable[[str], Pipeline]) -> None:
+    def forget(self) -> None:
+        """Gives the names up: a breaker's last failure may keep the pipeline alive for a while."""
+        if self.pipeline is not None:
+            for thing in (self.pipeline, *self.pipeline.strategies):
+                NAMES.forget(thing)
+
+    def open(self, make: Callable[[str], Pipeline]) -> None:
         """Makes the pipeline if nobody has. Those who call the same new host at once wait for one another."""
         if self.pipeline is None:
             with self._making:
                 if self.pipeline is None:
-                    self.pipeline = check_pipeline(make(host), f"make({host!r})")
+                    self.pipeline = check_pipeline(make(self.host), f"make({self.host!r})")
 
 
 def check_pipeline(value: object, what: str) -> Pipeline:
@@ -58,7 +66,7 @@ class OneLane:
     """The same pipeline for every request."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._lane = Lane(pipeline)
+        self._lane = Lane("", pipeline)
 
     def lend(self, request: Any) -> Lane:
         """Returns the one lane."""
@@ -120,13 +128,14 @@ class PerHost:
             gone = self._outdated(host, now)
             lane = self._lanes.get(host)
             if lane is None:
-                lane = self._lanes[host] = Lane()
+                lane = self._lanes[host] = Lane(host)
             self._lanes.move_to_end(host)
             lane.used = now
             lane.using += 1
-        del gone  # outside the lock: pipelines are freed here
+        for old in gone:  # outside the lock
+            old.forget()
         try:
-            lane.open(host, self._make)
+            lane.open(self._make)
         except BaseException:
             self.give_back(lane)
             raise
@@ -137,6 +146,8 @@ class PerHost:
         with self._lock:
             lane.using -= 1
             lane.used = self._clock.now()
+            if self._lanes.get(lane.host) is lane:
+                self._lanes.move_to_end(lane.host)
 
     def _outdated(self, wanted: str, now: float) -> list[Lane]:
         """Takes out what is to be let go before a request to `wanted`. The lock is held."""

@@ -17,7 +17,11 @@ def as_clients_own(error: SeawallError, request: Any) -> Exception:
     connection, so it is no `ConnectError`.
     """
     library = library_of(type(request))
-    own = _make(type(error), library, error.args)
+    theirs: type[Exception] = library.TransportError
+    if isinstance(error, theirs):
+        return error  # it has passed another client
+    kind = type(error)
+    own = _make(kind.__bases__[0] if kind in _made.values() else kind, library, error.args)
     own.__dict__.update(error.__dict__, _request=request)
     own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
     return own.with_traceback(error.__traceback__)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+from seawall._core.context import AnotherCall
 from seawall._pipeline.pipeline import Pipeline
-from seawall.integrations.httpx.bodies import aread, read
-from seawall.integrations.httpx.exchange import WANTED, Exchange
+from seawall.integrations.httpx.bodies import FIRST_BYTE, aread, read
+from seawall.integrations.httpx.exchange import READ_AT_ONCE, Exchange
 from seawall.integrations.httpx.hosts import OneLane, PerHost, check_pipeline
 
 T = TypeVar("T")
@@ -37,12 +38,16 @@ def protect(client: T, pipeline: Pipeline | PerHost) -> T:
     lanes = pipeline if isinstance(pipeline, PerHost) else OneLane(check_pipeline(pipeline, "pipeline"))
     if _Protected in (type(client), type(getattr(client, "_transport", None))):
         raise ValueError(f"{client!r} is protected already; put all strategies into one pipeline")
-    if hasattr(client, "handle_request") or hasattr(client, "handle_async_request"):
+    if _has(client, "handle_request") or _has(client, "handle_async_request"):
         return cast(T, _Protected(client, lanes))
-    if not (hasattr(client, "_transport") and hasattr(client, "_mounts") and hasattr(client, "send")):
+    if not (_has(client, "_transport") and _has(client, "_mounts") and _has(client, "send")):
         raise TypeError(f"{client!r} is no client or transport of httpx2 or httpx, such as httpx2.AsyncClient()")
     _protect_client(client, lanes)
     return client
+
+
+def _has(thing: object, name: str) -> bool:
+    return hasattr(thing, name) and not isinstance(thing, type)
 
 
 def _protect_client(client: Any, lanes: OneLane | PerHost) -> None:
@@ -59,8 +64,11 @@ def _protect_client(client: Any, lanes: OneLane | PerHost) -> None:
 def _saying(send: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(send)
     def say(request: Any, *, stream: bool = False, **how: Any) -> Any:
-        request.extensions[WANTED] = not stream
-        return send(request, stream=stream, **how)
+        token = READ_AT_ONCE.set(not stream)
+        try:
+            return send(request, stream=stream, **how)
+        finally:
+            READ_AT_ONCE.reset(token)
 
     return say
 
@@ -68,8 +76,11 @@ def _saying(send: Callable[..., Any]) -> Callable[..., Any]:
 def _asaying(send: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(send)
     async def say(request: Any, *, stream: bool = False, **how: Any) -> Any:
-        request.extensions[WANTED] = not stream
-        return await send(request, stream=stream, **how)
+        token = READ_AT_ONCE.set(not stream)
+        try:
+            return await send(request, stream=stream, **how)
+        finally:
+            READ_AT_ONCE.reset(token)
 
     return say
 
@@ -95,7 +106,7 @@ class _Protected:
             return exchange.instead_of(error)
         finally:
             self._lanes.give_back(lane)
-            _close(exchange)
+            _close(exchange.leftovers(), or_else=exchange.given())
 
     async def handle_async_request(self, request: Any) -> Any:
         """Sends one request."""
@@ -108,7 +119,7 @@ class _Protected:
             return exchange.instead_of(error)
         finally:
             self._lanes.give_back(lane)
-            await _aclose(exchange)
+            await _aclose(exchange.leftovers(), or_else=exchange.given())
 
     def close(self) -> None:
         """Closes the transport inside."""
@@ -135,12 +146,15 @@ class _Protected:
 
 def _attempt(inner: Any, exchange: Exchange) -> Any:
     """Makes one attempt; the pipeline is around it."""
-    _close(exchange)
+    _close(exchange.replaced())
     exchange.begin()
     exchange.bound()
     try:
-        response = inner.handle_request(exchange.request)
+        with AnotherCall():
+            response = inner.handle_request(exchange.request)
         most = exchange.interesting(response)
+        if most <= FIRST_BYTE:
+            exchange.unbound()
         try:
             if most:
                 read(response, exchange.library, most, exchange.check_time)
@@ -155,10 +169,11 @@ def _attempt(inner: Any, exchange: Exchange) -> Any:
 
 async def _aattempt(inner: Any, exchange: Exchange) -> Any:
     """Makes one attempt; the pipeline is around it."""
-    await _aclose(exchange)
+    await _aclose(exchange.replaced())
     exchange.begin()
     try:
-        response = await inner.handle_async_request(exchange.request)
+        with AnotherCall():
+            response = await inner.handle_async_request(exchange.request)
         most = exchange.interesting(response)
         try:
             if most:
@@ -172,11 +187,21 @@ async def _aattempt(inner: Any, exchange: Exchange) -> Any:
     return exchange.answered(response)
 
 
-def _close(exchange: Exchange) -> None:
-    for response in exchange.discarded():
-        response.stream.close()
+def _close(responses: list[Any], or_else: Sequence[Any] = ()) -> None:
+    """Closes responses, all of them; where that fails, `or_else` too, since nobody will have them."""
+    for number, response in enumerate(responses, 1):
+        try:
+            response.stream.close()
+        except BaseException:
+            _close([*responses[number:], *or_else])
+            raise
 
 
-async def _aclose(exchange: Exchange) -> None:
-    for response in exchange.discarded():
-        await response.stream.aclose()
+async def _aclose(responses: list[Any], or_else: Sequence[Any] = ()) -> None:
+    """The async twin of `_close`. It may be cancelled, and closes them all the same."""
+    for number, response in enumerate(responses, 1):
+        try:
+            await response.stream.aclose()
+        except BaseException:
+            await _aclose([*responses[number:], *or_else])
+            raise
