@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+from seawall._core.chain import relink_all
 from seawall._core.events import EVERYWHERE, CallEnded, Event, Listener, add
-from seawall._core.names import NAMES
+from seawall._core.names import NAMES, warn
+from seawall._core.switch import SWITCHES, VARIABLE, Source, Switch, from_environment
 
 
 def snapshot() -> dict[str, Any]:
@@ -38,3 +41,19 @@ def _relink_all() -> None:
         relink = getattr(thing, "meter_anew", None)
         if relink is not None:
             relink()
+
+
+def set_switches(source: Source, switches: list[Switch]) -> None:
+    """Makes `switches` all that a source says, and puts them in force for every call that begins from now on."""
+    SWITCHES.replace(source, switches)
+    relink_all()
+
+
+def _obey_environment() -> None:
+    try:
+        SWITCHES.replace("env", from_environment(os.environ.get(VARIABLE, "")))
+    except ValueError as error:
+        warn(f"{VARIABLE} is ignored: {error}")
+
+
+_obey_environment()

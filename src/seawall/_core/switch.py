@@ -12,6 +12,8 @@ from typing import Final, Literal, TypeAlias
 
 Source: TypeAlias = Literal["env", "runtime", "remote", "code"]
 SOURCES: Final[tuple[Source, ...]] = ("env", "runtime", "remote", "code")
+PATTERNS: Final = ("fallback", "retry", "ratelimit", "bulkhead", "breaker", "timeout", "hedge")
+VARIABLE: Final = "SEAWALL_SWITCHES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,45 @@ class Switch:
     def key(self) -> tuple[str | None, str | None]:
         """What it is about."""
         return self.pattern, self.policy
+
+    @property
+    def name(self) -> str:
+        """What it is about, as a person writes it: retry, retry@payments, @payments."""
+        return name_of(self.pattern, self.policy)
+
+
+def name_of(pattern: str | None, policy: str | None) -> str:
+    """Returns the name of a switch: retry, retry@payments, @payments."""
+    return (pattern or "") + ("" if policy is None else f"@{policy}")
+
+
+def key_of(name: str) -> tuple[str | None, str | None]:
+    """Returns the pattern and the policy of a switch's name. Raises ValueError for what is none."""
+    pattern, at, policy = name.partition("@")
+    if not name or (at and not policy) or (pattern and pattern not in PATTERNS):
+        raise ValueError(
+            f"{name!r} is no switch; use a pattern ({', '.join(PATTERNS)}), a policy as @NAME, or pattern@NAME"
+        )
+    return pattern or None, policy or None
+
+
+def share_of(text: str) -> float:
+    """Reads how many calls a switch lets through: on, off, or a percentage such as 25%. Raises ValueError."""
+    if text in ("on", "off"):
+        return float(text == "on")
+    digits = text.removesuffix("%")
+    if text.endswith("%") and digits.replace(".", "", 1).isdecimal() and float(digits) <= 100:
+        return float(digits) / 100
+    raise ValueError(f"{text!r} is no setting of a switch; use on, off, or a percentage such as 25%")
+
+
+def from_environment(text: str) -> list[Switch]:
+    """Reads the variable SEAWALL_SWITCHES: "retry=off, breaker@payments=50%". Raises ValueError for what is none."""
+    switches = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        name, _, setting = (part.strip() for part in entry.partition("="))
+        switches.append(Switch(*key_of(name), share_of(setting), "env", "the environment"))
+    return switches
 
 
 class Switches:

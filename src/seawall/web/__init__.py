@@ -1,0 +1,34 @@
+"""Around a finished ASGI application: `app = Seawall(app)`.
+
+Errors in one format, correlation, deadlines, health, metrics and an orderly end, for FastAPI, Starlette and every other
+ASGI application. Pure ASGI: no framework is imported.
+"""
+
+from seawall.web.app import Seawall, WebSnapshot
+from seawall.web.errors import (
+    ConflictError,
+    ExternalServiceError,
+    ForbiddenError,
+    NotFoundError,
+    ResponseCutError,
+    ServiceError,
+    UnauthorizedError,
+    ValidationError,
+)
+from seawall.web.events import ErrorAnswered
+from seawall.web.health_source import HealthSource
+
+__all__ = [
+    "ConflictError",
+    "ErrorAnswered",
+    "ExternalServiceError",
+    "ForbiddenError",
+    "HealthSource",
+    "NotFoundError",
+    "ResponseCutError",
+    "Seawall",
+    "ServiceError",
+    "UnauthorizedError",
+    "ValidationError",
+    "WebSnapshot",
+]
