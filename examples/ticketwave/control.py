@@ -26,7 +26,7 @@ INSIDE: Final = {"catalog": ("errors",), "stripe": ("errors", "busy"), "paypal":
 
 
 def finishing(pace: Pace) -> float:
-    """Returns the seconds for which "finish" waits at most: a little longer than the longest break, if that is short."""
+    """Returns the seconds for which "finish" waits at most: somewhat longer than the longest break."""
     return min(pace.rest(120.0) + 2.0, 50.0)
 
 
@@ -99,12 +99,7 @@ class Control:
             if before is not None and before not in INSIDE[target]:
                 await self._system.proxies[target].lift()
         else:
-            proxy = self._system.proxies[target]
-            if before is not None and kind in ("refuse", "reset"):
-                # Started anew, it drops what it holds back, with the connections; `strike` would let it pass first.
-                await proxy.__aexit__(None, None, None)
-                await proxy.__aenter__()
-            await proxy.strike(kind)  # type: ignore[arg-type]  # it checks the kind itself
+            await self._system.proxies[target].strike(kind)  # type: ignore[arg-type]  # it checks the kind itself
             self._trouble(target, None)
         self._struck[target] = kind
 

@@ -15,7 +15,7 @@ from seawall import CallRejected, CircuitChanged, FellBack
 from seawall.testing import FakeClock, Recorder
 from tests.examples.ticketwave import Scripted, broken, client, free_names, in_virtual_time, refused, shop
 
-COMEDY = {"category": "comedy", "page": 1, "pageSize": 2}
+COMEDY: dict[str, str | int] = {"category": "comedy", "page": 1, "pageSize": 2}
 NOTHING = {
     "events": [],
     "message": "Event catalog is temporarily unavailable. Please try again later.",

@@ -128,7 +128,7 @@ def test_where_surely_nobody_charged_whoever_answers_may_settle(heals: str, expe
 
     async def test(clock: FakeClock) -> None:
         providers = {"stripe": Scripted(refused()), "paypal": Scripted(429)}
-        careful, paid = payer(**providers), payment()
+        careful, paid = payer(providers["stripe"], providers["paypal"]), payment()
         await careful.pay(paid)
         assert NOBODY == outcome(paid)
         providers[heals].script = [201]

@@ -7,7 +7,7 @@ import pytest
 
 from examples.ticketwave import policies
 from examples.ticketwave.policies import IN_EARNEST, Pace
-from seawall import Bulkhead, CircuitBreaker, Pipeline, Retry, Timeout
+from seawall import Backoff, Bulkhead, CircuitBreaker, Pipeline, Retry, Timeout
 from seawall.testing import FakeClock
 from tests.examples.ticketwave import Scripted, broken, client, free_names, in_virtual_time, refused
 
@@ -23,6 +23,13 @@ def kinds(pipeline: Pipeline) -> list[str]:
     return [name.partition(" ")[0] for name, _ in pipeline.explain().strategies]
 
 
+def delays(retry: Retry) -> list[tuple[float, float]]:
+    """Return each delay without its jitter, and at its longest."""
+    backoff = retry.backoff
+    assert isinstance(backoff, Backoff)
+    return [(backoff.plain(number), backoff.longest(number)) for number in range(1, retry.max_attempts)]
+
+
 def settings(pipeline: Pipeline, name: str) -> dict[str, object]:
     """Return the settings of a strategy by its name."""
     return next(each for listed, each in pipeline.explain().strategies if listed.endswith(f"'{name}'"))
@@ -35,8 +42,7 @@ def test_service_clients_have_the_figures_of_the_table() -> None:
 
     assert ["CircuitBreaker", "Timeout", "Retry", "Timeout"] == kinds(pipeline)
     assert (5, 30.0) == (breaker["failures"], breaker["open_for"])
-    assert (4, [2.0, 4.0, 8.0]) == (retry.max_attempts, [retry.backoff.plain(number) for number in (1, 2, 3)])
-    assert [2.0, 4.0, 8.0] == [retry.backoff.longest(number) for number in (1, 2, 3)]
+    assert (4, [(2.0, 2.0), (4.0, 4.0), (8.0, 8.0)]) == (retry.max_attempts, delays(retry))
     assert (15, 10) == (settings(pipeline, "svc call")["seconds"], settings(pipeline, "svc attempt")["seconds"])
     assert (15.0, ()) == (pipeline.explain().worst_duration, pipeline.explain().findings)
 
@@ -51,7 +57,7 @@ def test_providers_have_the_figures_of_the_table() -> None:
         assert ["Bulkhead", "CircuitBreaker", "Retry", "Timeout"] == kinds(pipeline)
         assert (20, 30.0) == (slots.max_concurrent, slots.max_wait)
         assert (3, 120.0) == (breaker["failures"], breaker["open_for"])
-        assert (3, [1.0, 1.0]) == (retry.max_attempts, [retry.backoff.longest(number) for number in (1, 2)])
+        assert (3, [(1.0, 1.0)] * 2) == (retry.max_attempts, delays(retry))
         assert 6.0 == pipeline.get(Timeout).seconds < IN_EARNEST.attempt
         assert () == pipeline.explain().findings
     assert stripe.get(Bulkhead) is paypal.get(Bulkhead)
@@ -73,7 +79,7 @@ def test_a_pace_divides_waits_and_breaks() -> None:
 
     assert [3.0, 12.0] == [each.get(CircuitBreaker).settings()["open_for"] for each in (pipeline, stripe)]
     assert 0.5 == pipeline.explain().worst_duration
-    assert pytest.approx([2 / 30, 4 / 30, 8 / 30]) == [pipeline.get(Retry).backoff.plain(n) for n in (1, 2, 3)]
+    assert pytest.approx([2 / 30, 4 / 30, 8 / 30]) == [plain for plain, _ in delays(pipeline.get(Retry))]
     assert (300.0, 300.0, 3000.0) == (IN_EARNEST.kept, fast.kept, Pace(breaks=0.1).kept)
 
 
@@ -152,7 +158,7 @@ def test_a_slow_provider_that_fails_is_asked_three_times() -> None:
     async def test(clock: FakeClock) -> None:
         server, pipeline = Slow(500), policies.provider("stripe", IN_EARNEST, policies.external(IN_EARNEST))
         assert ["500"] == await calls(pipeline, server, "POST")
-        assert ([0.0, 6.9, 13.8], 19.7) == (pytest.approx(server.times), pytest.approx(clock.now()))
+        assert [0.0, 6.9, 13.8, 19.7] == pytest.approx([*server.times, clock.now()])
         assert ["500", "500", "CircuitOpenError"] == await calls(pipeline, server, "POST", 3)
         assert 120.0 == pytest.approx(pipeline.get(CircuitBreaker).snapshot().retry_after)
 

@@ -112,6 +112,22 @@ def test_sigterm_lets_a_request_in_flight_end() -> None:
         assert ("", "", 0) == (*process.communicate(timeout=PATIENCE), process.returncode)
 
 
+def test_a_second_sigterm_does_not_wait() -> None:
+    """Not for a payment of 6 s; without a word."""
+    with started("--control") as process, ThreadPoolExecutor() as threads:
+        with customer(told(process)["listening"]["gateway"]) as client:
+            told(process, id=1, do="strike", target="stripe", kind="mute")
+            booking = threads.submit(client.post, "/api/bookings", json=wish())
+            while not told(process, id=2, do="counts")["counts"]["unsettled"]:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            while process.poll() is None:  # the first one is taken note of before the second one counts
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.01)
+            assert isinstance(booking.exception(), httpx2.TransportError)
+        assert ("", "", 128 + signal.SIGTERM) == (*process.communicate(timeout=PATIENCE), process.returncode)
+
+
 def test_a_port_in_use_is_a_clear_message(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, what is wrong and what would be right; no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -73,14 +73,15 @@ class Proxy:
         """
         arguments.choice("kind", kind, KINDS)
         delay = _delay(kind, seconds)
-        await self.lift()
-        self.fault = kind
+        before, self.fault = self.fault, kind
+        if kind == "refuse" and before != "refuse":
+            self._refuse()
+        elif before == "refuse" and kind != "refuse":
+            self._listen()
+        if kind in ("refuse", "reset"):
+            await self._drop_all()  # before the gates open: what they hold back goes with its connections
         self._to_server.set(held=kind == "stall", delay=delay)
         self._to_client.set(held=kind == "mute")
-        if kind == "refuse":
-            self._refuse()
-        if kind in ("refuse", "reset"):
-            await self._drop_all()
 
     async def lift(self) -> None:
         """Ends the fault that is on; without one, does nothing. Returns at once.
@@ -169,7 +170,8 @@ def _bound(port: int) -> socket.socket:
 
 def _bind(port: int, *, again: bool) -> socket.socket:
     """Binds to a port: `again`, in spite of connections that are over, or only where nobody else has it bound."""
-    bound = socket.socket()
+    # The protocol is said since asyncio switches Nagle's algorithm off (40 ms an answer) only where it reads TCP.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, again)
