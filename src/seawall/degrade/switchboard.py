@@ -36,12 +36,13 @@ class Switchboard:
     """Turns patterns and policies on and off, or on for a share of the calls, while calls are in flight.
 
     A switch is called by a pattern ("retry"), a policy ("@payments": all patterns of the pipeline of that name), or
-    both ("retry@payments"). What is off leaves the call as it was without it; what it knows (a breaker's window, a limit's
-    bookings) stays for when it is on again. Calls in flight end as they began. No call asks a switch: a change links
-    pipelines anew, so the usual call pays nothing.
+    both ("retry@payments"). What is off leaves the call as it was without it; what it knows (a breaker's window, a
+    limit's bookings) stays for when it is on again. Calls in flight end as they began. No call asks a switch: a change
+    links pipelines anew, so the usual call pays nothing.
 
-    Four sources may say something, and the first one that does wins: the environment (`SEAWALL_SWITCHES="retry=off,
-    breaker@payments=50%"`), run time (this board), remote flags (`follow`), code (`default`).
+    Four sources may say something, and the first one that does wins: the environment
+    (`SEAWALL_SWITCHES="retry=off, breaker@payments=50%"`), run time (this board), remote flags (`follow`), code
+    (`default`).
 
     Args:
         workers: the runtime of a service, so that a change reaches all of its workers within 2 s, is written to its

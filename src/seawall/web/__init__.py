@@ -17,6 +17,7 @@ from seawall.web.errors import (
 )
 from seawall.web.events import ErrorAnswered
 from seawall.web.health_source import HealthSource
+from seawall.web.operations import Operations
 
 __all__ = [
     "ConflictError",
@@ -25,6 +26,7 @@ __all__ = [
     "ForbiddenError",
     "HealthSource",
     "NotFoundError",
+    "Operations",
     "ResponseCutError",
     "Seawall",
     "ServiceError",

@@ -24,6 +24,7 @@ from seawall.web.health_source import HealthSource
 from seawall.web.incoming import asked_for
 from seawall.web.journal import Journal
 from seawall.web.lifespan import Hook, Lifespan
+from seawall.web.operations import Operations
 from seawall.web.verdict import StatusMap, Verdicts
 from seawall.web.websocket import WebSocketExchange
 
@@ -65,6 +66,8 @@ class Seawall:
             exception counts.
         health: who tells the health of the service; default: the paths of health are not served.
         metrics: a function that returns Prometheus text, called on a thread of its own; default: not served.
+        operations: what steers the service over all its workers, started and stopped with each of them; its metrics are
+            served; default: none.
         health_token: `Authorization: Bearer <token>` opens the details of health and `?fresh=1`; default: nothing does.
         deadline: seconds that a request may take at most, streams included; default: as long as its client waits.
         own_errors: a function of status and content type (`""` where there is none) which says that an error of the
@@ -89,6 +92,7 @@ class Seawall:
         status_map: StatusMap | None = None,
         health: HealthSource | None = None,
         metrics: Callable[[], str] | None = None,
+        operations: Operations | None = None,
         health_token: str | None = None,
         deadline: Seconds | None = None,
         own_errors: OwnErrors | None = None,
@@ -113,6 +117,8 @@ class Seawall:
         self._in_flight = InFlight(self._time)
         self._endpoints = Endpoints()
         self._add_health(health, health_token, _path("health_path", health_path))
+        if operations is not None:
+            metrics = self._operated_by(operations, metrics)
         self._metrics = self._add_metrics(metrics, _path("metrics_path", metrics_path))
         if own_errors is not None:
             arguments.function("own_errors", own_errors, "a function of status and content type")
@@ -123,6 +129,14 @@ class Seawall:
         self._framework = framework is not None
         if framework is not None:
             frameworks.register(framework, self._answering)
+
+    def _operated_by(self, operations: Operations, metrics: Callable[[], str] | None) -> Callable[[], str]:
+        if not isinstance(operations, Operations):
+            raise TypeError(f"operations={operations!r} are none; use seawall.web.Operations('name of the service')")
+        operations.serve(self)
+        self._on_start = (operations.start, *self._on_start)
+        self._on_stop = (*self._on_stop, operations.stop)
+        return operations.metrics.render if metrics is None else metrics
 
     def _add_health(self, health: HealthSource | None, token: str | None, path: str) -> None:
         if health is None:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 from seawall._config.policies import Policies
+from seawall._core.clock import DEFAULT_CLOCK
 from seawall._core.events import LOGGER
 from seawall._runtime.runtime import Runtime
 from seawall.degrade.switchboard import Switchboard
 from seawall.observe.metrics import Metrics, Names
-from seawall.observe.sources import HealthReport
 
-DRAIN = "drain"
-RELOAD = "reload"
+DRAIN: Final = "drain"
+RELOAD: Final = "reload"
+VIEWS: Final = ("all", "live", "ready", "startup", "external")
+LASTING: Final = 120.0
+"""Seconds for which workers that are started later obey an order to drain too."""
+
+
+class Application(Protocol):
+    """What is asked of the application that is operated; `Seawall` is such."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being served."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes leave."""
+        ...
+
+    def drain(self) -> None:
+        """Begins to take leave."""
+        ...
 
 
 class Operations:
@@ -27,7 +48,7 @@ class Operations:
     Args:
         service: the name of the service; its workers find each other by it.
         policies: those that are to be reloaded when their file changes, or on command; default: none.
-        health: the monitor whose checks are told as metrics; default: none.
+        health: the monitor, whose checks are told as metrics and in snapshots; default: none.
         names: further names for metrics; see `seawall.observe.Metrics`.
         path: the runtime directory; default: see `Runtime`.
 
@@ -42,29 +63,48 @@ class Operations:
         service: str,
         *,
         policies: Policies | None = None,
-        health: Callable[[str], HealthReport] | None = None,
+        health: Any = None,
         names: Names | None = None,
         path: str | Path | None = None,
     ) -> None:
         self.runtime = Runtime(service, path=path)
         self.switches = Switchboard(self.runtime)
-        self.metrics = Metrics(self.runtime, names=names, health=health, switches=lambda: self.switches)
+        report = None if health is None else health.report
+        self.metrics = Metrics(self.runtime, names=names, health=report, switches=lambda: self.switches)
         self._policies = policies
+        self._health = health
         self._reloads: set[str] | None = None  # commands that were seen; None: not looked yet
-        self._drain: Callable[[], object] | None = None
+        self._application: Application | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.runtime.contribute("switches", self._set)
+        if health is not None:
+            self.runtime.contribute("health", self._well)
         if policies is not None:
             self.runtime.contribute("policies", self._look)
             self.runtime.obey(RELOAD, self._reload)
         self.runtime.obey(DRAIN, self._drain_if_told)
 
-    def drains(self, drain: Callable[[], object]) -> None:
-        """Says what a worker does when it is told to drain."""
-        self._drain = drain
+    def serve(self, application: Application) -> None:
+        """Says which application is operated: its requests in flight are told, and it drains when it is told to."""
+        self._application = application
+        self.runtime.contribute("web", self._served)
+
+    def drain(self, *, actor: str, reason: str) -> None:
+        """Tells all workers to drain: ready answers 503, and requests in flight are served to their end."""
+        until = DEFAULT_CLOCK.wall() + LASTING
+        self.runtime.change(DRAIN, lambda entries: {**entries, actor: {"until": until}}, actor=actor, reason=reason)
+
+    def reload(self, *, actor: str, reason: str) -> None:
+        """Tells all workers to reload the policies' file."""
+        now = DEFAULT_CLOCK.wall()
+        entry = {f"{actor} {now}": {"until": now + LASTING}}
+        self.runtime.change(RELOAD, lambda entries: {**entries, **entry}, actor=actor, reason=reason)
 
     def start(self) -> None:
         """Makes this process a worker of the service: obeys, tells, counts."""
-        self.runtime.start()
+        self._loop = asyncio._get_running_loop()
         self.metrics.start()
+        self.runtime.start()
 
     def stop(self) -> None:
         """Tells for the last time, and ceases to be a worker."""
@@ -86,5 +126,20 @@ class Operations:
             LOGGER.warning("policies reloaded on command: %s", self._policies.reload())
 
     def _drain_if_told(self, entries: dict[str, Any]) -> None:
-        if entries and self._drain is not None:
-            self._drain()
+        if not entries or self._application is None:
+            return
+        if self._loop is None:
+            self._application.drain()
+        else:  # orders come on a thread
+            self._loop.call_soon_threadsafe(self._application.drain)
+
+    def _served(self) -> dict[str, Any]:
+        assert self._application is not None
+        return {"in_flight": self._application.in_flight, "draining": self._application.draining}
+
+    def _set(self) -> dict[str, Any]:
+        told = ("name", "share", "source", "actor", "reason", "until")
+        return {"switches": [{each: getattr(switch, each) for each in told} for switch in self.switches]}
+
+    def _well(self) -> dict[str, Any]:
+        return {"views": {view: self._health.answer(view).body for view in VIEWS}}
