@@ -15,7 +15,7 @@ from examples.ticketwave.lists import Query
 from examples.ticketwave.policies import Pace
 from seawall.chaos import Answer, Conditions, Counts, Fault, Scenario, Variant
 
-WAITS: Final = 30.0
+WAITS: Final = 20.0
 """Waits and time-outs are so many times shorter than in earnest."""
 FULL_LENGTH: Final = 300.0
 """Seconds of a run in which breaks last as long as in earnest."""

@@ -94,7 +94,7 @@ def test_breaks_are_scaled_to_the_run(seconds: float, expected: tuple[float, flo
     ours = pace(conditions)
 
     assert pytest.approx(expected) == (ours.rest(120), ours.rest(30))
-    assert pytest.approx((1 / 3, 0.2)) == (ours.attempt, ours.wait(6))
+    assert pytest.approx((0.5, 0.3)) == (ours.attempt, ours.wait(6))
     notes = " ".join(scenario.notes(conditions))
     assert f"{expected[1]:.3g} s instead of 30 s for the catalog, {expected[0]:.3g} s instead of 120 s" in notes
 
