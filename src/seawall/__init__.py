@@ -1,5 +1,7 @@
 """seawall keeps a Python service up when what it depends on goes down."""
 
+from seawall._config.policies import Policies
+from seawall._config.problems import PolicyError
 from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget
 from seawall._core.clock import Clock
@@ -69,6 +71,8 @@ __all__ = [
     "Hedged",
     "Outcome",
     "Pipeline",
+    "Policies",
+    "PolicyError",
     "RateLimit",
     "RateLimitedError",
     "Recovered",

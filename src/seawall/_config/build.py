@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from seawall._config.problems import Problem
 from seawall._core import errors
 from seawall._core.backoff import Backoff
 from seawall._core.budget import RetryBudget
+from seawall._core.nearest import nearest
 from seawall._core.outcome import asker
 from seawall._core.strategy import Strategy
 from seawall._strategies.breaker import CircuitBreaker
@@ -63,8 +63,8 @@ class Builder:
         word = word.partition(" ")[0]
         kind = KINDS.get(word)
         if kind is None:
-            near = difflib.get_close_matches(word, KINDS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(KINDS)}"
+            near = nearest(word, KINDS)
+            hint = f"did you mean {near}?" if near else f"use one of {', '.join(KINDS)}"
             self.wrong(key, value, f"there is no strategy {word!r}; {hint}")
             return None
         arguments = value if isinstance(value, dict) else {_first(kind): value}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from seawall._config.build import Builder
 from seawall._config.problems import PolicyError, Problem
 from seawall._config.source import Source
 from seawall._core.names import check_name
+from seawall._core.nearest import nearest
 from seawall._core.schemes import load
 from seawall._core.strategy import Strategy
 from seawall._pipeline.explain import Explanation
@@ -65,7 +64,7 @@ class Policies(Mapping[str, Pipeline]):
 
     def __init__(
         self,
-        source: str | Path | Mapping[str, Any],
+        source: str | os.PathLike[str] | Mapping[str, Any],
         *,
         names: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -85,8 +84,8 @@ class Policies(Mapping[str, Pipeline]):
         try:
             return self._pipelines[name]
         except KeyError:
-            near = difflib.get_close_matches(str(name), self, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, self)) or 'none'}"
+            near = nearest(str(name), self)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(map(repr, self)) or 'none'}"
             raise KeyError(f"no policy {name!r} in {self._source.name}; {hint}") from None
 
     def __iter__(self) -> Iterator[str]:
@@ -128,7 +127,7 @@ class Policies(Mapping[str, Pipeline]):
     def _version(self) -> tuple[int, int, int] | None:
         """Returns what differs when the file was changed; None: there is no file."""
         try:
-            stat = None if self._source.path is None else self._source.path.stat()
+            stat = None if self._source.path is None else os.stat(self._source.path)
         except OSError:
             stat = None
         return None if stat is None else (stat.st_mtime_ns, stat.st_size, stat.st_ino)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from seawall._config.problems import PolicyError, Problem
@@ -21,8 +20,8 @@ class Source:
         environ: variables that replace single values: SEAWALL_POLICIES__RATES__RETRY__MAX_ATTEMPTS=2.
     """
 
-    def __init__(self, given: str | Path | Mapping[str, Any], environ: Mapping[str, str]) -> None:
-        self.path = None if isinstance(given, Mapping) else Path(given)
+    def __init__(self, given: str | os.PathLike[str] | Mapping[str, Any], environ: Mapping[str, str]) -> None:
+        self.path = None if isinstance(given, Mapping) else os.fspath(given)
         self._given = given
         self._environ = environ
         self._origins: dict[tuple[str, ...], str] = {}
@@ -30,7 +29,7 @@ class Source:
     @property
     def name(self) -> str:
         """What the source is called in problems."""
-        return "the dictionary" if self.path is None else str(self.path)
+        return "the dictionary" if self.path is None else self.path
 
     def origin(self, key: tuple[str, ...]) -> str:
         """Returns the file, or the environment variable, that a value is from."""
@@ -48,9 +47,12 @@ class Source:
         return tree
 
     def _parsed(self) -> dict[str, Any]:
+        import tomllib  # 5 ms that are spent where there is a file
+
         assert self.path is not None
         try:
-            return tomllib.loads(self.path.read_text(encoding="utf-8"))
+            with open(self.path, "rb") as file:
+                return tomllib.load(file)
         except OSError as error:
             reason = error.strerror or str(error)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -89,6 +91,8 @@ def _as_variable(key: str) -> str:
 
 def _value(text: str) -> Any:
     """Reads a variable as TOML would; what is none is a text."""
+    import tomllib
+
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from typing import Any
 
 from seawall._core.errors import SeawallError
+from seawall._core.nearest import nearest
 
 
 class UnknownReferenceError(SeawallError):
@@ -41,6 +40,8 @@ def load(reference: str, *, attribute: str = "scenario") -> Any:
 
 def _module(name: str) -> Any:
     try:
+        import importlib
+
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
@@ -61,7 +62,7 @@ def _as_module(path: str) -> str:
 
 def _instead(module: Any, name: str) -> str:
     names = [known for known in vars(module) if not known.startswith("_")]
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    near = nearest(name, names)
+    if near is not None:
+        return f"did you mean {near!r}?"
     return f"it has {', '.join(sorted(names)[:10])}" if names else "it has none at all"
