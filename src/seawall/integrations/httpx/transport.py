@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, TypeVar, cast
 
 from seawall._core.context import AnotherCall
@@ -66,9 +67,9 @@ def _protect_client(client: Any, lanes: OneLane | PerHost) -> None:
 def _unbound(client: Any) -> Callable[..., Any]:
     """Returns `client.send` without a reference to the client, which is to hold it."""
     send: Callable[..., Any] = client.send
-    if getattr(send, "__self__", None) is not client:
+    if not isinstance(send, MethodType):
         return send  # somebody else has put it there
-    function, itself = client.send.__func__, weakref.ref(client)
+    function, itself = send.__func__, weakref.ref(client)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
