@@ -13,6 +13,7 @@ from seawall._core.correlation import correlation_id
 from seawall._core.deadline import remaining, scope
 from seawall._core.errors import CallTimeoutError, SeawallError
 from seawall.integrations.httpx.bodies import ERROR_TEXT, FIRST_BYTE, WHOLE
+from seawall.integrations.httpx.bounds import Bounds
 from seawall.integrations.httpx.library import library_of
 from seawall.integrations.httpx.rejections import as_clients_own
 from seawall.integrations.httpx.repeats import Repeats
@@ -60,7 +61,7 @@ class Exchange:
         self._given: list[Any] = []
         self._sent_on: list[str] = []
         self._timeouts: dict[str, Any] | None = None  # the caller's own, while ours are in their place
-        self._bounds: dict[str, Any] = {}
+        self._bounds: Bounds | None = None
         self._at_once = READ_AT_ONCE.get()
 
     def __enter__(self) -> Exchange:
@@ -98,19 +99,19 @@ class Exchange:
     def bound(self) -> None:
         """Shortens the client's own time-outs to the time that is left: nothing else can cut a sync call short."""
         surrounding = scope()
-        left = math.inf if surrounding is None else surrounding.remaining()
-        if left == math.inf:
+        if surrounding is None or surrounding.remaining() == math.inf:
             return
         if self._timeouts is None:
-            given = self.request.extensions.get("timeout", {})
-            self._timeouts = {kind: given.get(kind) for kind in ("connect", "read", "write", "pool")}
-        capped = {kind: left if limit is None else min(limit, left) for kind, limit in self._timeouts.items()}
-        self.request.extensions["timeout"] = self._bounds = capped
+            self._timeouts = dict(self.request.extensions.get("timeout", {}))
+        self.request.extensions["timeout"] = self._bounds = Bounds(self._timeouts, surrounding)
 
-    def unbound(self) -> None:
-        """Gives a response that goes on after us the client's own time-outs back; its connection has kept ours."""
-        if self._timeouts is not None:
-            self._bounds.update(self._timeouts)
+    def unbound(self) -> Bounds | None:
+        """Gives a response that goes on after us the client's own time-outs back; its connection has kept ours.
+
+        Returns what still bounds its beginning.
+        """
+        bounds, self._bounds = self._bounds, None
+        return None if bounds is None else bounds.let_go()
 
     def check_time(self) -> None:
         """Raises where a sync call has used up its time."""

@@ -99,6 +99,8 @@ class PerHost:
         idle: Seconds = 300.0,
         clock: Clock | None = None,
     ) -> None:
+        if isinstance(make, Pipeline):
+            raise TypeError(f"make={make!r} is a pipeline; use a function that makes one for each host")
         self._make = arguments.function("make", make, "a function of the host that returns a Pipeline")
         self.max_hosts = arguments.whole("max_hosts", max_hosts, least=1)
         self.idle = arguments.seconds("idle", idle)

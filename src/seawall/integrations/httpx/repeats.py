@@ -24,7 +24,7 @@ class Repeats:
     __slots__ = ("_again", "_beside", "_harmless", "doubts", "touches")
 
     def __init__(self, request: Any, library: ModuleType) -> None:
-        self._harmless = request.method in _IDEMPOTENT or _KEY in request.headers
+        self._harmless = request.method in _IDEMPOTENT or bool(request.headers.get(_KEY, "").strip())
         self._again = sendable_again(request, library)
         self._beside = sendable_again(request, library, beside=True)
         self.doubts = 0

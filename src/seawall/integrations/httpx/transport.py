@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, TypeVar, cast
 
 from seawall._core.context import AnotherCall
 from seawall._pipeline.pipeline import Pipeline
 from seawall.integrations.httpx.bodies import FIRST_BYTE, aread, read
+from seawall.integrations.httpx.bounds import beginning
 from seawall.integrations.httpx.exchange import READ_AT_ONCE, Exchange
 from seawall.integrations.httpx.hosts import OneLane, PerHost, check_pipeline
 
@@ -58,7 +61,21 @@ def _protect_client(client: Any, lanes: OneLane | PerHost) -> None:
     wrapped = {id(inner): _Protected(inner, lanes) for inner in (client._transport, *client._mounts.values()) if inner}
     client._transport = wrapped[id(client._transport)]
     client._mounts = {pattern: inner and wrapped[id(inner)] for pattern, inner in client._mounts.items()}
-    client.send = saying(client.send)
+    client.send = saying(_unbound(client))
+
+
+def _unbound(client: Any) -> Callable[..., Any]:
+    """Returns `client.send` without a reference to the client, which is to hold it."""
+    send: Callable[..., Any] = client.send
+    if not isinstance(send, MethodType):
+        return send  # somebody else has put it there
+    function, itself = send.__func__, weakref.ref(client)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(itself(), *args, **kwargs)
+
+    return call
 
 
 def _saying(send: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,11 +170,11 @@ def _attempt(inner: Any, exchange: Exchange) -> Any:
         with AnotherCall():
             response = inner.handle_request(exchange.request)
         most = exchange.interesting(response)
-        if most <= FIRST_BYTE:
-            exchange.unbound()
+        bounds = exchange.unbound() if most <= FIRST_BYTE else None
         try:
             if most:
-                read(response, exchange.library, most, exchange.check_time)
+                with beginning(response, bounds):
+                    read(response, exchange.library, most, exchange.check_time)
         except BaseException:
             response.stream.close()
             raise
