@@ -27,6 +27,7 @@ demo: .venv/ready ## send a storm through a ticket shop, bare and protected (ARG
 	@$(RUN) seawall.cli storm examples.ticketwave.storm $(ARGS)
 
 test: .venv/ready ## run every test (ARGS="-k breaker", SERVERS=embedded|all)
+	@[ "$(SERVERS)" = embedded ] || $(RUN) tests.provision
 	@SEAWALL_TEST_SERVERS=$(SERVERS) $(RUN) pytest $(ARGS)
 
 check: .venv/ready ## run the static checks: format, lint, types, floors, names
@@ -49,6 +50,7 @@ bench: .venv-bench/ready ## measure seawall against its peers (ARGS="...")
 
 # The report is committed, so it shows no path of this machine.
 soak: .venv/ready ## run the long cases in full; the dated report goes to docs/soak/
+	@[ "$(SERVERS)" = embedded ] || $(RUN) tests.provision
 	@mkdir -p docs/soak; exec 4>&1; \
 	report=docs/soak/$$(date -u +%Y-%m-%d-%H%M).txt; \
 	status=$$({ { echo "make soak, $$(date -u +%Y-%m-%dT%H:%MZ), $$(.venv/bin/python -V), $$(uname -sm)"; \
@@ -64,7 +66,7 @@ docs: .venv-docs/ready ## build the documentation into site/, strictly and for r
 	@echo "docs: open site/index.html"
 
 lock: .venv-lock/ready ## pin requirements/*.in in requirements/*.txt (ARGS=--upgrade for newer versions)
-	@$(LOCK) $(ARGS) pyproject.toml --extra http --extra cli requirements/dev.in -o requirements/dev.txt
+	@$(LOCK) $(ARGS) pyproject.toml --extra http --extra cli --extra sql --extra redis --extra rabbitmq --extra otel requirements/dev.in -o requirements/dev.txt
 	@$(LOCK) $(ARGS) requirements/docs.in -o requirements/docs.txt
 	@$(LOCK) $(ARGS) pyproject.toml --extra bench requirements/bench.in -o requirements/bench.txt
 	@echo "lock: requirements/dev.txt, docs.txt and bench.txt are up to date"

@@ -9,7 +9,7 @@ FACE = {
         Backoff BudgetRefused Bulkhead BulkheadFullError CallEnded CallOverran CallRejected
         CallTimedOut CallTimeoutError CircuitBreaker CircuitChanged CircuitIsolatedError
         CircuitOpenError Clock DeadlineExceededError Event Explanation Fallback FellBack Finding
-        Hedge Hedged Outcome Pipeline RateLimit RateLimitedError Recovered RejectedError Retried
+        Hedge Hedged Outcome Pipeline Policies PolicyError RateLimit RateLimitedError Recovered RejectedError Retried
         Retry RetryBudget RetryStopped SeawallError SeawallWarning Strategy Timeout WorkerPool
         correlation correlation_id deadline listen remaining snapshot
     """,
@@ -18,6 +18,39 @@ FACE = {
         ScenarioError Variant VariantProgress VariantResult run write_report
     """,
     "seawall.integrations.httpx": "PerHost StatusError network protect timed_out transient unprocessed",
+    "seawall.degrade": """
+        SwitchChanged Switchboard
+    """,
+    "seawall.health": """
+        Answer Check CheckOptions Entry Health HealthChanged LiveServer LoopProbe Monitor
+        MonitorSnapshot Recovery RecoveryEnded RecoveryGaveUp RecoveryStarted Report
+        UnknownViewError breakers_check collect_garbage disk_check loop_lag_check memory_check
+        url_check
+    """,
+    "seawall.integrations.opentelemetry": """
+        Traced add_events export_metrics
+    """,
+    "seawall.integrations.rabbitmq": """
+        rabbitmq_check
+    """,
+    "seawall.integrations.redis": """
+        redis_check
+    """,
+    "seawall.integrations.sqlalchemy": """
+        database_check
+    """,
+    "seawall.integrations.structlog": """
+        add_correlation_id mask_secrets
+    """,
+    "seawall.observe": """
+        CONTENT_TYPE TABLE Counter Gauge Histogram JsonFormatter Metrics Row TextFormatter
+        configure_logging correlate_logs mask_secrets
+    """,
+    "seawall.web": """
+        ConflictError ErrorAnswered ExternalServiceError ForbiddenError HealthSource
+        NotFoundError Operations ResponseCutError Seawall ServiceError UnauthorizedError
+        ValidationError WebSnapshot
+    """,
     "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
 }
 

@@ -142,4 +142,5 @@ class Operations:
         return {"switches": [{each: getattr(switch, each) for each in told} for switch in self.switches]}
 
     def _well(self) -> dict[str, Any]:
-        return {"views": {view: self._health.answer(view).body for view in VIEWS}}
+        health: Any = self._health
+        return {"views": {view: health.answer(view).body for view in VIEWS}}
