@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from seawall.health import Answer, Check, Health, Monitor, Report, Status, UnknownViewError
+from seawall.health import Answer, Check, Health, Monitor, Report, UnknownViewError
 from seawall.health.report import VIEWS
+from seawall.health.status import Status
 from seawall.testing import FakeClock
 from tests.health.monitors import PATIENCE, Found, Hanging, monitor, statuses
 

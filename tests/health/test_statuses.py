@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.health import Health, Status
-from seawall.health.status import SEVERITY, settle, worst
+from seawall.health import Health
+from seawall.health.status import SEVERITY, Status, settle, worst
 
 STATUSES = st.sampled_from(get_args(Status))
 ROWS = st.lists(STATUSES, min_size=1, max_size=12)
