@@ -13,9 +13,27 @@ from seawall._core import schemes
 from seawall.cli import INTERRUPTED
 
 COMMANDS: Final = {
+    "check": ("seawall.cli.check:check", "Check a file of policies."),
+    "drain": ("seawall.cli.drain:drain", "Take no new requests, and wait for those in flight."),
+    "health": ("seawall.cli.health:health", "Tell how a service is; for a container's HEALTHCHECK."),
+    "metrics": ("seawall.cli.metrics:metrics", "Print the metrics of all workers."),
+    "policies": ("seawall.cli.policies:policies", "Show the policies in force, or reload them."),
     "storm": ("seawall.cli.storm:storm", "Run a system through a storm of faults, bare and protected."),
+    "switch": ("seawall.cli.switch:switch", "Turn patterns and policies off and on."),
+    "workers": ("seawall.cli.workers:workers", "List the worker processes."),
 }
 """Where each command is, and what it does in a line: the help of the group shows it without importing them."""
+
+EPILOG: Final = """\b
+`seawall COMMAND --help` says more about a command.
+
+\b
+Completion in the shell, of commands, options and the names of switches:
+  bash, in ~/.bashrc (the first line is for names such as retry@payments):
+    COMP_WORDBREAKS=${COMP_WORDBREAKS//@}
+    eval "$(_SEAWALL_COMPLETE=bash_source seawall)"
+  zsh, in ~/.zshrc:  eval "$(_SEAWALL_COMPLETE=zsh_source seawall)"
+  fish:              _SEAWALL_COMPLETE=fish_source seawall | source"""
 
 
 class Commands(click.Group):
@@ -40,7 +58,7 @@ class Commands(click.Group):
     cls=Commands,
     commands={name: click.Command(name) for name in COMMANDS},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="`seawall COMMAND --help` says more about a command.",
+    epilog=EPILOG,
 )
 @click.version_option(package_name="seawall", message="seawall %(version)s")
 def seawall() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from seawall._config.policies import Policies
+from seawall._config.problems import PolicyError
 from seawall._core.clock import DEFAULT_CLOCK
 from seawall._core.events import LOGGER
 from seawall._runtime.runtime import Runtime
@@ -75,6 +76,7 @@ class Operations:
         self._health = health
         self._reloads: set[str] | None = None  # commands that were seen; None: not looked yet
         self._application: Application | None = None
+        self._problem: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.runtime.contribute("switches", self._set)
         if health is not None:
@@ -114,16 +116,26 @@ class Operations:
     def _look(self) -> dict[str, Any]:
         """Looks at the policies' file, with every snapshot, and says what is in force."""
         assert self._policies is not None
-        self._policies.refresh()
-        return {"policies": {name: [repr(each) for each in self._policies[name].strategies] for name in self._policies}}
+        if self._policies.refresh() is not None:
+            self._problem = None
+        return {
+            "problem": self._problem,
+            "policies": {name: [repr(each) for each in self._policies[name].strategies] for name in self._policies},
+        }
 
     def _reload(self, entries: dict[str, Any]) -> None:
         """Reloads the policies for every command that is new."""
         assert self._policies is not None
         fresh = self._reloads is not None and bool(set(entries) - self._reloads)
         self._reloads = set(entries)
-        if fresh:
+        if not fresh:
+            return
+        try:
             LOGGER.warning("policies reloaded on command: %s", self._policies.reload())
+            self._problem = None
+        except PolicyError as error:
+            self._problem = str(error)
+            LOGGER.error("%s\nthe policies in force stay as they are", error)
 
     def _drain_if_told(self, entries: dict[str, Any]) -> None:
         if not entries or self._application is None:
