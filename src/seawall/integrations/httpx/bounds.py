@@ -11,6 +11,8 @@ from seawall._core.context import Scope
 _KINDS: Final = ("connect", "read", "write", "pool")
 _LONGEST: Final = 86_400.0
 """Seconds; sockets take no more than they can count."""
+_SHORTEST: Final = 0.001
+"""Seconds; with 0 a socket does not wait at all, and says "try again" in place of a time-out."""
 
 
 class Bounds(dict[str, Any]):
@@ -44,7 +46,7 @@ class Bounds(dict[str, Any]):
         own = self._own.get(kind)
         if self._scope is None:
             return own
-        left = min(self._scope.remaining(), _LONGEST)
+        left = max(_SHORTEST, min(self._scope.remaining(), _LONGEST))
         return left if own is None else min(own, left)
 
 
