@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import pytest
+
 from tests.runtime.fleet import ROOT, calls_in, environment, until
 
 REQUESTS = 200
@@ -122,7 +124,7 @@ def test_a_child_does_not_quote_its_parent(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(
     not os.environ.get("SEAWALL_SOAK"),
-    reason="KNOWN: lost the counts of the child that stops in good order once, on a busy machine; it runs in `make soak`",
+    reason="KNOWN: on a busy machine it lost the counts of the child that stops in good order, once; see `make soak`",
 )
 def test_children_of_a_master_that_has_only_imported_count_for_themselves(tmp_path: Path) -> None:
     """Each starts for itself, ends well or is killed; what the master did before is told once, by the master."""
