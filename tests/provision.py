@@ -38,9 +38,16 @@ def _postgres() -> str | None:
     return found[-1] if found else shutil.which("postgres")
 
 
+def _rabbitmq() -> str | None:
+    """Returns the program itself: the one that Debian has on the path changes user, folder and log before it starts."""
+    program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+    return program if os.access(program, os.X_OK) else shutil.which("rabbitmq-server")
+
+
 SERVERS = {
     "postgresql": Server("PostgreSQL", "postgresql", "SEAWALL_TEST_POSTGRES", _postgres),
     "redis": Server("Redis", "redis-server", "SEAWALL_TEST_REDIS", lambda: shutil.which("redis-server")),
+    "rabbitmq": Server("RabbitMQ", "rabbitmq-server", "SEAWALL_TEST_RABBITMQ", _rabbitmq),
 }
 
 

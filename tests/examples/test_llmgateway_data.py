@@ -5,7 +5,7 @@ import io
 import logging
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -25,7 +25,7 @@ from seawall.chaos import Proxy
 from seawall.observe import TextFormatter
 from tests.examples.llmgateway import error_of, free_names, gateway, question, streamed
 from tests.examples.test_llmgateway_chat import until
-from tests.health.servers import postgresql
+from tests.servers import PostgreSQL
 
 SECRET = "S3CRET-pa55word"
 PROJECT, AGENT = "/v1/projects/p1", "/v1/projects/p1/agents/a1"
@@ -194,13 +194,6 @@ def test_a_full_queue_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch, caplo
     assert "3 messages about usage were not handled" in said
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    """The port of a PostgreSQL server."""
-    with postgresql() as port:
-        yield port
-
-
 @asynccontextmanager
 async def on_postgresql(port: int) -> AsyncIterator[tuple[System, httpx2.AsyncClient, Proxy]]:
     """Run a gateway whose database is PostgreSQL, behind a proxy."""
@@ -210,7 +203,9 @@ async def on_postgresql(port: int) -> AsyncIterator[tuple[System, httpx2.AsyncCl
             yield system, client, proxy
 
 
-def test_postgresql_by_url_comes_back_by_itself_and_shows_its_password_to_nobody(server: int) -> None:
+def test_postgresql_by_url_comes_back_by_itself_and_shows_its_password_to_nobody(
+    postgresql_server: PostgreSQL,
+) -> None:
     """Refused, stalled and reset connections: 503 in time, listeners hear, ready says so, then all is as before.
 
     Nowhere, in no body, header, metric, health detail, log line or span, is there the password of its URL.
@@ -224,7 +219,7 @@ def test_postgresql_by_url_comes_back_by_itself_and_shows_its_password_to_nobody
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
-        asyncio.run(_stormy(server, seen))
+        asyncio.run(_stormy(postgresql_server.port, seen))
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
@@ -235,8 +230,8 @@ def test_postgresql_by_url_comes_back_by_itself_and_shows_its_password_to_nobody
     assert SECRET not in repr(snapshot())
 
 
-async def _stormy(server: int, seen: io.StringIO) -> None:
-    async with on_postgresql(server) as (system, client, proxy):
+async def _stormy(port: int, seen: io.StringIO) -> None:
+    async with on_postgresql(port) as (system, client, proxy):
 
         async def told(response: httpx2.Response) -> httpx2.Response:
             seen.write(f"{response.status_code} {response.headers!r} {response.text}\n")

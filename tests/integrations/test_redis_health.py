@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,24 +16,25 @@ import redis.asyncio  # noqa: E402, F811
 from seawall.health import Monitor  # noqa: E402
 from seawall.integrations.redis import redis_check  # noqa: E402
 from tests.health.monitors import Found, FoundOnThread, monitor, until  # noqa: E402
-from tests.health.servers import redis_server  # noqa: E402
 from tests.health.stand_in import Mode, Proxy  # noqa: E402
+from tests.servers import Redis, needs  # noqa: E402
 
 KINDS = [redis.Redis, redis.asyncio.Redis]
 FAILURES = [mode for mode in get_args(Mode) if mode != "pass"]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    """The port of a Redis server that asks for a password."""
-    with redis_server("--requirepass", "SECRET", "--enable-debug-command", "local") as port:
-        yield port
+def server() -> Iterator[Redis]:
+    """A Redis server that asks for a password."""
+    needs("redis")
+    with Redis("--requirepass", "SECRET") as server:
+        yield server
 
 
 @pytest.fixture
-def proxy(server: int) -> Iterator[Proxy]:
+def proxy(server: Redis) -> Iterator[Proxy]:
     """What stands in front of it."""
-    with Proxy(server) as proxy:
+    with Proxy(server.port) as proxy:
         yield proxy
 
 
@@ -94,30 +92,28 @@ def test_a_server_that_goes_away_and_comes_back(proxy: Proxy, kind: Any, mode: M
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_is_stopped_and_goes_on(kind: Any) -> None:
+def test_a_server_that_is_stopped_and_goes_on(server: Redis, kind: Any) -> None:
     """A process that hangs (SIGSTOP) and goes on later is a failure, and healthy again, on whichever connection."""
 
-    async def run(port: int, pid: int) -> None:
-        async with client_of(kind, port) as client, watch(client) as watching:
+    async def run() -> None:
+        async with client_of(kind, server.port) as client, watch(client) as watching:
             await until(lambda: watching.report().status == "healthy")
-            os.kill(pid, signal.SIGSTOP)
+            server.silence()
             try:
                 await until(lambda: watching.report().checks[0].bad_in_a_row >= 3)
             finally:
-                os.kill(pid, signal.SIGCONT)
+                server.wake()
             await until(lambda: watching.report().status == "healthy")
 
-    with redis_server("--requirepass", "SECRET") as port:
-        found = subprocess.run(["pgrep", "-f", f"redis-server .*:{port}"], capture_output=True, text=True, check=True)
-        asyncio.run(run(port, int(found.stdout.split()[0])))
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_refuses_the_password(server: int, kind: Any) -> None:
+def test_a_server_that_refuses_the_password(server: Redis, kind: Any) -> None:
     """It answers, and not us: a failure, without the password that was tried."""
 
     async def run() -> None:
-        async with client_of(kind, server) as client:
+        async with client_of(kind, server.port) as client:
             client.connection_pool.connection_kwargs["password"] = "WRONG"
             async with watch(client) as watching:
                 await watching.arefresh()

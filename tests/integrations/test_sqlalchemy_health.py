@@ -19,24 +19,17 @@ from sqlalchemy.pool import NullPool  # noqa: E402
 from seawall.health import Monitor  # noqa: E402
 from seawall.integrations.sqlalchemy import database_check  # noqa: E402
 from tests.health.monitors import monitor, until  # noqa: E402
-from tests.health.servers import postgresql  # noqa: E402
 from tests.health.stand_in import Mode, Proxy  # noqa: E402
+from tests.servers import PostgreSQL  # noqa: E402
 
 DRIVERS = ["asyncpg", "psycopg_async", "psycopg"]
 FAILURES = [mode for mode in get_args(Mode) if mode != "pass"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    """The port of a PostgreSQL server."""
-    with postgresql() as port:
-        yield port
-
-
 @pytest.fixture
-def proxy(server: int) -> Iterator[Proxy]:
-    """What stands in front of it."""
-    with Proxy(server) as proxy:
+def proxy(postgresql_server: PostgreSQL) -> Iterator[Proxy]:
+    """What stands in front of a PostgreSQL server."""
+    with Proxy(postgresql_server.port) as proxy:
         yield proxy
 
 
@@ -142,12 +135,12 @@ def test_a_pool_that_is_used_up_is_a_failure(proxy: Proxy, driver: str) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_no_password_is_shown(server: int, driver: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_password_is_shown(postgresql_server: PostgreSQL, driver: str, caplog: pytest.LogCaptureFixture) -> None:
     """Neither a refused connection nor a database that is not there gives the URL away."""
 
     async def run() -> list[str]:
         seen = []
-        for port, rest in ((1, ""), (server, "/missing")):
+        for port, rest in ((1, ""), (postgresql_server.port, "/missing")):
             url = f"postgresql+{driver}://postgres:SECRET@127.0.0.1:{port}{rest or '/postgres'}"
             engine: Any = create_engine(url) if driver == "psycopg" else create_async_engine(url)
             async with watch(engine) as watching:

@@ -10,8 +10,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
-
 from tests.runtime.fleet import ROOT, calls_in, environment, until
 
 REQUESTS = 200
@@ -58,7 +56,6 @@ def test_four_workers_of_uvicorn_speak_with_one_voice(tmp_path: Path) -> None:
 
 PREFORK = """
 import os, sys, time
-import pytest
 
 from seawall import Pipeline, Timeout
 from seawall._runtime.runtime import Runtime
@@ -122,10 +119,6 @@ def test_a_child_does_not_quote_its_parent(tmp_path: Path) -> None:
     assert "[{'m': {'counters': {'calls': {'[]': 5}}}}] {}\n" == ran.stdout, ran.stderr
 
 
-@pytest.mark.skipif(
-    not os.environ.get("SEAWALL_SOAK"),
-    reason="KNOWN: on a busy machine it lost the counts of the child that stops in good order, once; see `make soak`",
-)
 def test_children_of_a_master_that_has_only_imported_count_for_themselves(tmp_path: Path) -> None:
     """Each starts for itself, ends well or is killed; what the master did before is told once, by the master."""
     ran = subprocess.run(

@@ -36,7 +36,8 @@ class Retired:
             self.folded.append(worker)
             if snapshot is not None:
                 add_sections(self.sections, counters_of(snapshot))
-                self.crashed = self.crashed or snapshot.get("ended") is not True
+            if snapshot is None or snapshot.get("ended") is not True:
+                self.crashed = True
 
 
 def read(directory: Directory) -> Retired:

@@ -175,7 +175,11 @@ class Runtime:
             self._leave()
 
     def _leave(self) -> None:
-        """Folds in this worker's own sums; the last one out after a good end of all forgets them."""
+        """Folds in this worker's own sums; the last one out after a good end of all forgets them.
+
+        Whoever has files after the folding is not in the sums: alive, or dead since. How such a one has ended is not
+        known yet, so the sums are left to whoever finds that out, which is itself, if it leaves in good order too.
+        """
         directory = self._directory
         if directory is None or not directory.is_safe():
             return
@@ -183,7 +187,7 @@ class Runtime:
             with locks.held(directory.lock, _PATIENCE) as ours:
                 if ours:
                     sums = retired.fold(directory)
-                    if not sums.crashed and not any(map(directory.is_alive, directory.listed())):
+                    if not sums.crashed and not any(directory.listed()):
                         files.remove(directory.retired)
         except OSError as error:
             LOGGER.debug("what this worker leaves is left to the others: %s", error)
