@@ -1,6 +1,7 @@
 """`make bench`: its command works without the peers, and its report and verdicts are right for fixed measurements."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 
 from benchmarks import report
 from benchmarks.budgets import BUDGETS, Budget, judged
-from benchmarks.contenders import ROWS, chosen
+from benchmarks.contenders import ROWS, chosen, web
 from benchmarks.measure import Entrant, Figure, Result, Settings, call_loop, figure, own_copy, plan, take_turns
 from benchmarks.rows import work
+from benchmarks.web_server import WRAPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED = Result(
@@ -158,3 +160,17 @@ def test_a_batch_measures_all_alike() -> None:
     entrants = {name: Entrant(own_copy(work), own_copy(call_loop)) for name in ("one", "two")}
     take_turns(entrants, Settings(rounds=4, round_ns=10_000))
     assert [4, 4] == [len([took for took in entrant.per_call if took > 0]) for entrant in entrants.values()]
+
+
+def test_the_web_layer_is_measured_over_real_servers() -> None:
+    """Bare and wrapped take turns under load; what a wrapper adds is the figure, and what is not there is missing."""
+    result = web.WebRow("web", "web", percent=50).measured(Settings(batches=1, round_ns=125_000))
+    assert "µs" == result.figures["seawall"].unit
+    assert re.fullmatch(r"[\d,]+ -> [\d,]+ µs a request", result.figures["seawall"].note)
+    assert WRAPPED.keys() == {"bare"} | result.figures.keys() | result.missing.keys()
+
+
+def test_what_a_wrapper_adds_is_the_median_of_the_differences() -> None:
+    """Of five pairs; the largest shows the noise."""
+    one = web.beyond([100.0, 100.0, 100.0, 200.0, 100.0], [130.0, 190.0, 140.0, 235.0, 120.0])
+    assert (35.0, 90.0, "100 -> 140 µs a request") == (one.low, one.median, one.note)

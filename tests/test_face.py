@@ -27,6 +27,7 @@ FACE = {
         UnknownViewError breakers_check collect_garbage disk_check loop_lag_check memory_check
         url_check
     """,
+    "seawall.integrations.openfeature": "FlagsFailed FlagsRecovered RemoteFlags flag_key",
     "seawall.integrations.opentelemetry": """
         Traced add_events export_metrics
     """,
@@ -49,7 +50,7 @@ FACE = {
     "seawall.web": """
         ConflictError ErrorAnswered ExternalServiceError ForbiddenError HealthSource
         NotFoundError Operations ResponseCutError Seawall ServiceError UnauthorizedError
-        ValidationError WebSnapshot
+        ValidationError WebSnapshot error_body
     """,
     "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
 }

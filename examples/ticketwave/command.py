@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import gc
 import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
 
+from examples.serving.program import parser_of, run, show, told_to_stop
 from examples.ticketwave.control import Control, tell
 from examples.ticketwave.policies import Pace
-from examples.ticketwave.site import HOST
 from examples.ticketwave.system import System
 from seawall import CircuitChanged, FellBack, Retried, correlation_id, listen
 
@@ -42,27 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the servers; returns the exit code."""
     options = _parser().parse_args(arguments)
     _log(options)
-    try:
-        return asyncio.run(_serve(options))
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        print(f"ticketwave: {_in_words(error, options.port)}", file=sys.stderr)
-        return 1
+    return run("ticketwave", lambda: _serve(options), options.port)
 
 
 async def _serve(options: argparse.Namespace) -> int:
-    stopping = asyncio.Event()
-    _stop_on_signals(stopping)
+    stopping = told_to_stop()
     system = System(pace=options.pace, bare=options.bare, port=options.port, proxied=options.control)
     await system.start()
     gc.freeze()  # what is there now stays; collecting through it again and again would hold up requests
     if options.control:
         return await _controlled(system, stopping)
-    for name, url in system.urls.items():
-        print(f"{name:<8} {url}")
-    print(f"listening on {system.urls['gateway']}", flush=True)
+    show(system.urls)
     await stopping.wait()
     await system.drain()
     return 0
@@ -84,18 +70,6 @@ async def _controlled(system: System, stopping: asyncio.Event) -> int:
     return 0
 
 
-def _stop_on_signals(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        stopping.set()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, os._exit, 128 + each)  # who says it twice does not want to wait
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop)
-
-
 class _Lines(logging.Formatter):
     """A line for each record, with the correlation id of the request that it belongs to."""
 
@@ -115,25 +89,9 @@ def _log(options: argparse.Namespace) -> None:
     logging.getLogger("ticketwave").setLevel(logging.DEBUG if options.verbose else logging.INFO)
 
 
-def _in_words(error: OSError, port: int) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return f"port {port} on {HOST} is in use already; choose another, or leave --port out for a free one"
-        case errno.EACCES:
-            return f"port {port} may not be used by you; choose one from 1024 on, or leave --port out for a free one"
-        case _:
-            return str(error)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.ticketwave",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("ticketwave", DESCRIPTION, EPILOG)
     add = parser.add_argument
-    add("--port", type=_port, default=0, metavar="P", help="of the gateway; default 0: a free one")
     add("--bare", action="store_true", help="the same application without seawall, to compare with")
     add(
         "--pace",
@@ -145,12 +103,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--verbose", action="store_true", help="log every request too")
     add("--control", action="store_true", help="take orders as JSON lines on standard input; its end ends the program")
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; use a number from 0 to 65535")
-    return int(text)
 
 
 def _pace(text: str) -> Pace:

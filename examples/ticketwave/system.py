@@ -13,6 +13,7 @@ from typing import Final, Self
 import httpx2
 from starlette.types import ASGIApp
 
+from examples.serving.site import HOST, Site, listening
 from examples.ticketwave import booking, catalog, gateway, policies, provider
 from examples.ticketwave.bare import BareLists, BarePayer
 from examples.ticketwave.bookings import Bookings
@@ -25,7 +26,6 @@ from examples.ticketwave.payments import CarefulPayer, Payer
 from examples.ticketwave.policies import IN_EARNEST, Pace
 from examples.ticketwave.provider import Provider
 from examples.ticketwave.settling import Settler
-from examples.ticketwave.site import HOST, Site, listening
 from seawall import Pipeline
 from seawall.chaos import Proxy
 from seawall.integrations.httpx import protect

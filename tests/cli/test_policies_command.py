@@ -38,7 +38,7 @@ def test_workers_that_agree(seawall: Line, workers: Crew, monkeypatch: pytest.Mo
     found = seawall.json("policies")
     assert (["agree", "workers"], True) == (list(found), found["agree"])
     assert workers.pids == {worker["pid"] for worker in found["workers"]}
-    assert [["pid", "version", "policies"]] * 2 == [list(worker) for worker in found["workers"]]
+    assert [["pid", "version", "policies", "problem"]] * 2 == [list(worker) for worker in found["workers"]]
     assert [["payments"]] * 2 == [list(worker["policies"]) for worker in found["workers"]]
     monkeypatch.setenv("COLUMNS", "50")
     assert 0 == seawall("policies")
@@ -61,12 +61,33 @@ def test_reload_reaches_every_worker(seawall: Line, workers: Crew) -> None:
 
 
 def test_a_file_with_a_problem_changes_nothing(seawall: Line, workers: Crew) -> None:
-    """The workers have followed the order, and have what they had."""
-    before = seawall.json("policies")["workers"]
+    """The workers have followed the order, and have what they had; what is wrong is shown, and the exit code is 1."""
+    before = [worker["policies"] for worker in seawall.json("policies")["workers"]]
     (workers.folder / "policies.toml").write_text("[policies.payments]\nretri = 1")
-    found = seawall.json("policies", "--reload")
+    found = seawall.json("policies", "--reload", code=1)
 
-    assert (before, []) == (found["workers"], found["reload"]["changed"])
+    assert (before, []) == ([worker["policies"] for worker in found["workers"]], found["reload"]["changed"])
+    assert workers.pids == set(found["reload"]["followed"])
+    assert [True] * 2 == ["policies.payments.retri = 1" in worker["problem"] for worker in found["workers"]]
+    assert 1 == seawall("policies", "--reload")
+    assert "! the file is not in force in 2/2 workers:\n  the policies cannot be used, 1 problem:\n" in seawall.out
+    assert "policies.payments.retri = 1: " in " ".join(seawall.out.split())
+
+
+def test_a_file_that_breaks_by_itself_is_seen(seawall: Line, workers: Crew) -> None:
+    """Without any order: the workers look at the file, `policies` and `workers` say what came of it."""
+    (workers.folder / "policies.toml").write_text("[policies.payments]\ntimeout = -1")
+    workers.until_seen(lambda worker: "timeout = -1" in str(worker["sections"]["policies"]["problem"]))
+    assert [True] * 2 == ["timeout = -1" in worker["problem"] for worker in seawall.json("policies")["workers"]]
+    assert [True] * 2 == ["timeout = -1" in worker["problem"] for worker in seawall.json("workers")["workers"]]
+    assert 0 == seawall("policies")
+    assert "! the file is not in force in 2/2 workers:" in seawall.out
+    assert 0 == seawall("workers")
+    assert "! the file of the policies is not in force in 2/2 workers; `seawall policies` says why" in seawall.out
+    (workers.folder / "policies.toml").write_text(POLICIES)
+    workers.until_seen(lambda worker: worker["sections"]["policies"]["problem"] is None)
+    assert 0 == seawall("workers")
+    assert "!" not in seawall.out
 
 
 def test_a_worker_that_does_not_follow_is_seen(seawall: Line, workers: Crew, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_workers_are_listed(seawall: Line, workers: Crew) -> None:
     found = seawall.json("workers")
     assert (["service", "path", "workers"], str(workers.path)) == (list(found), found["path"])
     assert workers.pids == {worker["pid"] for worker in found["workers"]}
-    keys = ["pid", "started", "age", "in_flight", "draining", "policies"]
+    keys = ["pid", "started", "age", "in_flight", "draining", "policies", "problem"]
     assert [keys] * 2 == [list(worker) for worker in found["workers"]]
     assert [(2, False)] * 2 == [(worker["in_flight"], worker["draining"]) for worker in found["workers"]]
     assert 1 == len({worker["policies"] for worker in found["workers"]})

@@ -22,7 +22,7 @@ pytest.importorskip("aio_pika", reason="NO aio-pika: pip install 'aio-pika>=10.2
 
 from examples.llmgateway import load
 from examples.llmgateway.command import main
-from tests.examples.llmgateway import free_names, question
+from tests.examples.llmgateway import question
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
@@ -151,8 +151,7 @@ def test_help_says_what_it_does_and_no_secret(
 
 def test_a_load_test_is_one_command(capsys: pytest.CaptureFixture[str]) -> None:
     """It starts a gateway, prints its report as JSON, and says by its exit code whether all targets were met."""
-    free_names()
-    code = load.main(["--users", "3", "--seconds", "0.5"])
+    code = load.main(["--rate", "20", "--seconds", "0.5"])
     printed = capsys.readouterr()
     report = json.loads(printed.out)
     words = (

@@ -8,7 +8,7 @@ all tests of the run, and is gone at its end. After every test it is brought bac
         redis_server.url, rabbitmq_server.url
         rabbitmq_server.stop()  # in good order; `start()` brings it back: same port, same data
         rabbitmq_server.kill()  # SIGKILL, children too; `start()` as before
-        rabbitmq_server.silence()  # accepts connections and never answers, until `wake()`
+        rabbitmq_server.silence()  # accepts connections and never answers, until `wake()`; or `with server.silent():`
         rabbitmq_server.recover()  # back to normal from whatever it was, and ready when this returns
         rabbitmq_server.clients()  # how many connections it has, to find leaks
 
@@ -20,7 +20,7 @@ All of these block; a coroutine says `await asyncio.to_thread(server.recover)`. 
 - `rabbitmq_url` is the URL of a fresh virtual host for one test.
 - `redis_server.flush()` empties it; `redis_url` is its URL after a flush.
 
-`kill()` right after queues were declared loses quorum queues for good, by RabbitMQ's own doing: `settle()` before it.
+`kill()` within seconds of declaring queues or virtual hosts loses them, by RabbitMQ's own doing: `settle()` before it.
 
 A server with other settings is a context manager: `with Redis("--requirepass", "SECRET") as server:`, in a test after
 `needs("redis")`, which skips or fails the test where there is no such program, as the fixtures do.

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -220,6 +221,15 @@ class Server:
         if self._child is not None and self._silent:
             self._child.send(signal.SIGCONT)
             self._silent = False
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Is silent as long as the block lasts, which a test that hangs with it needs."""
+        self.silence()
+        try:
+            yield
+        finally:
+            self.wake()
 
     def recover(self) -> None:
         """Brings it back from whatever state it is in; returns when it answers. Costs nothing where all is well."""

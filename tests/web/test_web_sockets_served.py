@@ -68,7 +68,7 @@ def test_an_exception_closes_with_1011_and_is_logged_once(url: str, caplog: Any)
 
 
 @pytest.mark.parametrize(("path", "message"), [("forbid", "Not yours."), ("nowhere", "You may not do this.")])
-def test_a_refused_handshake_has_the_format(url: str, path: str, message: str) -> None:
+def test_a_refused_handshake_has_the_format(url: str, path: str, message: str, caplog: Any) -> None:
     """Status, id and body, as for any request."""
 
     async def main() -> Any:
@@ -81,6 +81,9 @@ def test_a_refused_handshake_has_the_format(url: str, path: str, message: str) -
     assert (403, ["socket-7"]) == (response.status_code, response.headers.get_all("x-correlation-id"))
     error = json.loads(response.body)["error"]
     assert ("FORBIDDEN", message, "socket-7") == (error["code"], error["message"], error["correlationId"])
+    wait_for(
+        lambda: lines_of(caplog, "uvicorn.error")
+    )  # uvicorn's own word on it, which must not come to the next test
 
 
 def test_a_client_that_vanishes_is_no_error(url: str, caplog: Any) -> None:

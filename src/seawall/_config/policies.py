@@ -59,6 +59,9 @@ class Policies(Mapping[str, Pipeline]):
         names: what the configuration may name, beside its own `[names]`; these win.
         environ: where variables are looked up; default: those of the process.
 
+    Attributes:
+        problem: why the configuration as it was last looked at is not in force, for people; None: it is.
+
     Raises PolicyError, with every problem: file, key, value and reason.
     """
 
@@ -75,6 +78,7 @@ class Policies(Mapping[str, Pipeline]):
         self._tables: dict[str, dict[str, Any]] = {}
         self._reloading = threading.Lock()
         self._seen = self._version()
+        self.problem: str | None = None
         self.reload()
 
     def __repr__(self) -> str:
@@ -101,10 +105,15 @@ class Policies(Mapping[str, Pipeline]):
     def reload(self) -> Reload:
         """Puts the configuration as of now in force; raises PolicyError, and changes nothing, where it cannot."""
         with self._reloading:
-            tables = self._source.read()
-            built, problems = self._build(tables)
-            if problems:
-                raise PolicyError(problems)
+            try:
+                tables = self._source.read()
+                built, problems = self._build(tables)
+                if problems:
+                    raise PolicyError(problems)
+            except PolicyError as error:
+                self.problem = str(error)
+                raise
+            self.problem = None
             return self._put_in_force(tables.get("policies", {}), built)
 
     def refresh(self) -> Reload | None:

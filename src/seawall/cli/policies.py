@@ -20,13 +20,15 @@ EPILOG = """\b
 Example: seawall policies --service shop --reload
 
 \b
-Exit codes: 0 done, 1 there are no workers, none tells its policies, or not
-all have followed --reload within 3 s, 2 wrong usage.
+Exit codes: 0 done, 1 there are no workers, none tells its policies, or after
+--reload: not all have followed within 3 s, or the file has a problem, 2 wrong
+usage.
 
 \b
---json prints agree, workers (each with pid, version, and policies: lists of
-strategies by name; null: it does not say) and, with --reload, reload: with
-followed (process ids), seconds, and changed (process ids)."""
+--json prints agree, workers (each with pid, version, policies: lists of
+strategies by name, null: it does not say, and problem: why the file as it is
+now is not in force, or null) and, with --reload, reload: with followed
+(process ids), seconds, and changed (process ids)."""
 
 
 @click.command(epilog=EPILOG)
@@ -35,8 +37,8 @@ followed (process ids), seconds, and changed (process ids)."""
 def policies(service: Service, as_json: bool, reload: bool) -> int:
     """Show the policies that each worker of a service has in force, and where workers differ.
 
-    With --reload, all workers read their file anew first. A file with a problem changes nothing: the worker's log says
-    what is wrong, and `seawall check FILE` does.
+    With --reload, all workers read their file anew first. A file with a problem changes nothing; what is wrong is
+    shown, and `seawall check FILE` says it too.
     """
     workers = _with_policies(service, service.workers())
     reloaded: dict[str, Any] = {}
@@ -44,12 +46,14 @@ def policies(service: Service, as_json: bool, reload: bool) -> int:
         workers, reloaded = _reload(service, {worker.pid: worker.version for worker in workers})
     late = [worker for worker in workers if reload and worker.pid not in reloaded["followed"]]
     if as_json:
-        listed = [{"pid": each.pid, "version": each.version, "policies": each.policies} for each in workers]
+        told = ("pid", "version", "policies", "problem")
+        listed = [{name: getattr(each, name) for name in told} for each in workers]
         document = {"agree": _agree(workers), "workers": listed}
         show_json({**document, "reload": reloaded} if reload else document)
     else:
         _tell(workers, reloaded)
-    return 1 if late or not workers else 0
+    refused = reload and any(worker.problem for worker in workers)
+    return 1 if late or refused or not workers else 0
 
 
 def _with_policies(service: Service, workers: list[Snapshot]) -> list[Snapshot]:
@@ -90,6 +94,11 @@ def _tell(workers: Sequence[Snapshot], reloaded: dict[str, Any]) -> None:
         for version in dict.fromkeys(worker.version for worker in workers):
             having = [worker for worker in workers if worker.version == version]
             show_line(f"  {version or 'none told'}: pid {pids(having)}")
+    for problem in dict.fromkeys(worker.problem for worker in workers if worker.problem):
+        having = [worker for worker in workers if worker.problem == problem]
+        show_line(f"! the file is not in force in {portion(having, workers)} workers:", "bold red")
+        for line in problem.splitlines():
+            show_line(f"  {line.strip()}")
     show_table(("policy", "strategies, outermost first", "workers"), _rows(workers))
 
 

@@ -75,6 +75,12 @@ class Snapshot:
         return {name: [str(each) for each in listed] for name, listed in found.items() if isinstance(listed, list)}
 
     @property
+    def problem(self) -> str | None:
+        """Why the file of the policies, as it is now, is not in force; None: it is, or the worker does not say."""
+        found = (self.section("policies") or {}).get("problem")
+        return found if isinstance(found, str) and found else None
+
+    @property
     def version(self) -> str | None:
         """What differs where the policies differ; None: it does not say."""
         policies = self.policies

@@ -10,9 +10,11 @@ from seawall._core import arguments
 from seawall._core.arguments import Seconds
 from seawall._core.clock import DEFAULT_CLOCK
 from seawall._core.events import Hub, Listener
+from seawall._core.forks import renew_after_fork
 from seawall._core.switch import SWITCHES, Source, Switch, key_of
 from seawall._registry import set_switches
 from seawall.degrade.events import SwitchChanged
+from seawall.degrade.following import FLAGS, Following
 
 SECTION: Final = "switches"
 HOUR: Final = 3600.0
@@ -55,8 +57,19 @@ class Switchboard:
         self._entries: dict[str, Any] = {}
         self._timer: threading.Timer | None = None
         self._changing = threading.RLock()
+        self._following = Following(workers)
+        renew_after_fork(self)
         if workers is not None:
             workers.obey(SECTION, self._obey)
+            workers.obey(FLAGS, self._following.remember)
+
+    def after_fork(self) -> None:
+        """Makes the locks anew, and the timer, which stayed with the parent process."""
+        self._changing = threading.RLock()
+        self._following.after_fork()
+        self._timer = None
+        if self._workers is None:
+            self._expire_in_time()
 
     def __iter__(self) -> Iterator[Switch]:
         """Gives every switch that is set, in the order in which the sources are asked."""
@@ -102,9 +115,28 @@ class Switchboard:
         self._change(name, entry, actor, reason)
         return _switch(name, entry)
 
-    def follow(self, flags: Iterable[tuple[str, float]], *, actor: str = "remote flags") -> None:
-        """Takes over all that remote flags say, as pairs of a switch's name and a share; for a source of such flags."""
-        self._put("remote", [Switch(*key_of(name), _checked(share), "remote", actor) for name, share in flags])
+    def follow(
+        self,
+        flags: Iterable[tuple[str, float | None]],
+        *,
+        actor: str = "remote flags",
+        reason: str = "a flag says so",
+    ) -> None:
+        """Takes over all that remote flags say, to be called again whenever that may be something else.
+
+        What is not named any more says nothing. Each worker of a service follows flags by itself; what has changed is
+        in force first, and then written to the audit log, by the first worker that hears of it. `RemoteFlags` of
+        `seawall.integrations.openfeature` calls this.
+
+        Args:
+            flags: pairs of a switch's name and a share of the calls, 0 to 1; None: it could not be had, and what flags
+                said last holds; in a worker that has not heard of any yet, what the others heard last.
+            actor: who says so, such as "openfeature:flagd".
+            reason: why, for the audit log.
+        """
+        said = self._following.heard(flags)
+        self._put("remote", [Switch(*key_of(name), share, "remote", actor, reason) for name, share in said.items()])
+        self._following.note(actor, reason)
 
     def default(self, name: str, share: float, *, reason: str = "") -> None:
         """Says in code what holds while nobody else says anything: a roll-out that begins with a tenth of the calls."""

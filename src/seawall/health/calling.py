@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from seawall._core.chain import kind_of
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.forks import renew_after_fork
-from seawall.health.masking import describe
+from seawall._core.masking import describe
 from seawall.health.threads import Threads
 
 

@@ -8,12 +8,13 @@ import json
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from seawall._core import arguments
 from seawall._core.arguments import Seconds
 from seawall._core.clock import Clock
 from seawall._core.forks import renew_after_fork
+from seawall._core.started import Started
 from seawall.health.check import LIVE
 from seawall.health.loop import LoopProbe
 from seawall.health.made import Made
@@ -35,7 +36,7 @@ _REASONS: Final = {
 }
 
 
-class LiveServer(Made):
+class LiveServer(Made, Started):
     """Answers `GET /health/live` on a port of its own, from a thread of its own.
 
     A handler that blocks the event loop fails a probe that the loop would have to answer, and the process is restarted
@@ -116,20 +117,6 @@ class LiveServer(Made):
             return
         end()
         thread.join(_PATIENCE)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        self.start()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.stop()
 
     def answer(self) -> Answer:
         """Returns what is answered now."""

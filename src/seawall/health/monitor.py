@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from seawall._core import arguments
 from seawall._core.arguments import Random, Rng, Seconds
@@ -14,6 +14,7 @@ from seawall._core.clock import Clock, refuse_to_block
 from seawall._core.events import Event, Hub, Listener
 from seawall._core.forks import renew_after_fork
 from seawall._core.names import NAMES, check_name
+from seawall._core.started import Started
 from seawall.health.check import ALL, Check
 from seawall.health.made import Made
 from seawall.health.recovering import Recovering
@@ -36,7 +37,7 @@ class MonitorSnapshot:
     checks: tuple[Entry, ...]
 
 
-class Monitor(Made):
+class Monitor(Made, Started):
     """Runs checks in the background, and answers at once from the last results: a request never runs a check.
 
     `async with Monitor(checks) as monitor:` runs them in this event loop, `with Monitor(checks):` on a thread with a
@@ -173,17 +174,6 @@ class Monitor(Made):
         """Returns what is under way, to be cancelled in its loop. Called with the lock."""
         left = [task for recovering in self._recovering for task in recovering.detach()]
         return left + [task for watch in self._watches.values() for task in watch.detach()]
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        self.start()
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.astop()

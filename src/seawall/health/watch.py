@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 from seawall._core.arguments import Rng
 from seawall._core.clock import Clock, DefaultClock
 from seawall._core.events import LOGGER, Hub
+from seawall._core.masking import clean, describe, masked
 from seawall.health.calling import Caller, End
 from seawall.health.check import EXTERNAL, Check
 from seawall.health.events import HealthChanged
-from seawall.health.masking import clean, describe, masked
 from seawall.health.report import Entry, instant
 from seawall.health.status import BAD, Health, Status, settle
 from seawall.health.threads import Threads

@@ -85,7 +85,7 @@ class Metrics:
     def start(self) -> None:
         """Listens to every strategy from now on, and joins the runtime's snapshots. A second call does nothing."""
         if not self._removers:
-            self._removers = [listen(self._recording.told), listen(self._recording.hear_ends(), CallEnded)]
+            self._removers = [listen(self._recording.told), listen(self._recording, CallEnded)]
             if self._runtime is not None:
                 self._runtime.contribute(SECTION, self.collect)
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from typing import Any, Final
 from uuid import UUID
 
-from seawall.observe.masking import HIDDEN, is_secret_name, mask_secrets
+from seawall._core.masking import HIDDEN, is_secret_name, mask_secrets
 
 _DEEPEST: Final = 5
 _MOST: Final = 100

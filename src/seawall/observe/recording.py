@@ -21,6 +21,7 @@ from seawall._core.events import (
     RetryStopped,
 )
 from seawall._core.forks import renew_after_fork
+from seawall._core.meter import Noting, Shortcut
 from seawall.observe.collection import Instruments
 from seawall.observe.instruments import BATCH, MOST_SERIES, Counter, Histogram, HistogramSeries
 from seawall.observe.owners import Owners
@@ -32,7 +33,7 @@ _fell: ContextVar[str] = ContextVar("seawall_fell_back", default="")
 """The pipeline whose call in this context was answered by a fallback, until that call ends."""
 
 
-class Recording:
+class Recording(Shortcut):
     """Listens to everything, and keeps the instruments up to date.
 
     Args:
@@ -60,6 +61,8 @@ class Recording:
         self._successes: dict[str, HistogramSeries] = {}
         self._words: dict[type[Event], str] = {}
         self._opened: dict[str, float] = {}
+        self._ever_fell: set[str] = set()
+        """Pipelines that a fallback has answered for: while there are none, nobody need ask further."""
         self.fallen: dict[str, float] = {}
         """Since when a pipeline's calls have been answered by a fallback."""
         self._by_kind: dict[type[Event], Callable[[Any], None]] = {
@@ -84,30 +87,25 @@ class Recording:
         self._opened.clear()
         self.fallen.clear()
 
-    def hear_ends(self) -> Callable[[CallEnded], None]:
-        """Returns the listener to the ends of calls. Since it hears of every call, it goes the short way if it can."""
-        fell, fallen, taps, series_of, any_way = (
-            _fell.get,
-            self.fallen,
-            self._duration.taps,
-            self._successes.get,
-            self._ended,
-        )
+    def shortcut(self, name: str, tell: Noting) -> Noting:
+        """Returns what notes the successes of a pipeline without an event."""
+        series_of, taps, ever_fell = self._successes.get, self._duration.taps, self._ever_fell
+        fallen, fell = self.fallen, _fell.get
 
-        def ended(event: CallEnded) -> None:
-            if event[3] is None and not (fallen or taps or fell()):  # by index: names take three times as long
-                series = series_of(event[0])
-                if series is not None:
-                    pending = series.pending  # as `observe` does, in this frame
-                    pending.append(event[1])
-                    if len(pending) >= BATCH:
-                        series.try_to_add_up()
-                    return
-            any_way(event)
+        def succeeded(seconds: float) -> None:
+            series = series_of(name)
+            if series is None or taps or (ever_fell and (fallen or fell())):
+                tell(seconds)
+                return
+            pending = series.pending  # as `observe` does, in this frame
+            pending.append(seconds)
+            if len(pending) >= BATCH:
+                series.try_to_add_up()
 
-        return ended
+        return succeeded
 
-    def _ended(self, event: CallEnded) -> None:
+    def __call__(self, event: CallEnded, /) -> None:
+        """Takes note of the end of a call."""
         name, duration, outcome, error = event
         if _fell.get() == name:
             _fell.set("")
@@ -115,9 +113,11 @@ class Recording:
                 outcome = "degraded"
         elif error is None and name in self.fallen:
             self._answered_again(name)
-        series = self._duration.labels(name, outcome, "" if error is None else type(error).__name__)
-        if outcome == "success" and len(self._successes) < MOST_SERIES:
-            self._successes[name] = series
+        series = self._successes.get(name) if outcome == "success" else None
+        if series is None:
+            series = self._duration.labels(name, outcome, "" if error is None else type(error).__name__)
+            if outcome == "success" and len(self._successes) < MOST_SERIES:
+                self._successes[name] = series
         series.observe(duration)
 
     def told(self, event: Event) -> None:
@@ -163,6 +163,7 @@ class Recording:
     def _fell_back(self, event: FellBack) -> None:
         pipeline = self._owners.pipeline_of(event.name)
         if pipeline:
+            self._ever_fell.add(pipeline)
             _fell.set(pipeline)
             self.fallen.setdefault(pipeline, DEFAULT_CLOCK.now())
 

@@ -5,6 +5,7 @@ ASGI application. Pure ASGI: no framework is imported.
 """
 
 from seawall.web.app import Seawall, WebSnapshot
+from seawall.web.error_body import error_body
 from seawall.web.errors import (
     ConflictError,
     ExternalServiceError,
@@ -33,4 +34,5 @@ __all__ = [
     "UnauthorizedError",
     "ValidationError",
     "WebSnapshot",
+    "error_body",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 from seawall._core.arguments import Rng
 from seawall._core.clock import Clock, DefaultClock
 from seawall.web.asgi import Headers, Message, header, reply
 from seawall.web.journal import Journal
 from seawall.web.problem import Problem
-from seawall.web.rendering import PROBLEM_JSON, asks_for_problem, written
+from seawall.web.rendering import PROBLEM_JSON, asks_for_problem, body_of
 from seawall.web.retry_hint import hint
 from seawall.web.verdict import Verdicts
 
@@ -68,15 +70,20 @@ class Answering:
             return reply(
                 prefix, status, headers if status in (204, 304) else [*headers, (b"content-length", b"0")], b""
             )
-        rfc9457 = asks_for_problem(accept)
-        shown = error if self._details and not problem.deliberate else None
-        body = written(problem, correlation_id, self._clock.wall(), shown, rfc9457)
+        body = json.dumps(self.body(problem, correlation_id, error, accept)).encode("ascii")
         self._complete(headers, problem)
         headers += [
-            (b"content-type", PROBLEM_JSON.encode() if rfc9457 else b"application/json"),
+            (b"content-type", PROBLEM_JSON.encode() if asks_for_problem(accept) else b"application/json"),
             (b"content-length", str(len(body)).encode("ascii")),
         ]
         return reply(prefix, status, headers, b"" if head else body)
+
+    def body(
+        self, problem: Problem, correlation_id: str, error: BaseException | None, accept: bytes | None
+    ) -> dict[str, Any]:
+        """Returns the body of a response that says what went wrong; arguments as in `messages`."""
+        shown = error if self._details and not problem.deliberate else None
+        return body_of(problem, correlation_id, self._clock.wall(), shown, asks_for_problem(accept))
 
     def _complete(self, headers: Headers, problem: Problem) -> None:
         if problem.status in (429, 503) and header(headers, b"retry-after") is None:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Final
 from seawall._core import arguments
 from seawall._core.arguments import Seconds
 from seawall._core.errors import SeawallError
+from seawall.web.problem import EXTERNAL, INTERNAL, INVALID, of_status
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
@@ -57,9 +58,9 @@ class ServiceError(SeawallError):
         retry_after: seconds until the caller may try again; sent as `Retry-After`, never earlier.
     """
 
-    status: ClassVar[int] = 500
-    code: str = "INTERNAL_ERROR"
-    message: str = "Something went wrong here. Quote the correlation id to ask about it."
+    status: ClassVar[int] = INTERNAL.status
+    code: str = INTERNAL.code
+    message: str = INTERNAL.message
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -88,9 +89,7 @@ class ServiceError(SeawallError):
 class ValidationError(ServiceError):
     """The request contains invalid data; `details` says what is wrong with which field."""
 
-    status = 400
-    code = "VALIDATION_ERROR"
-    message = "The request contains invalid data."
+    status, code, message = INVALID.words
 
 
 class UnauthorizedError(ServiceError):
@@ -99,41 +98,31 @@ class UnauthorizedError(ServiceError):
     Without a `WWW-Authenticate` among its headers, `Bearer` is asked for (RFC 9110, section 15.5.2, wants one).
     """
 
-    status = 401
-    code = "UNAUTHORIZED"
-    message = "Show who you are, and try again."
+    status, code, message = of_status(401).words
 
 
 class ForbiddenError(ServiceError):
     """The caller is known, and may not do this."""
 
-    status = 403
-    code = "FORBIDDEN"
-    message = "You may not do this."
+    status, code, message = of_status(403).words
 
 
 class NotFoundError(ServiceError):
     """What was asked for does not exist."""
 
-    status = 404
-    code = "NOT_FOUND"
-    message = "What you asked for does not exist."
+    status, code, message = of_status(404).words
 
 
 class ConflictError(ServiceError):
     """The request does not fit the present state."""
 
-    status = 409
-    code = "CONFLICT"
-    message = "The request conflicts with the present state."
+    status, code, message = of_status(409).words
 
 
 class ExternalServiceError(ServiceError):
     """A service that this one depends on failed or is away. Raise it `from` the failure, which is logged."""
 
-    status = 503
-    code = "EXTERNAL_SERVICE_ERROR"
-    message = "A service that is needed here is not available. Try again later."
+    status, code, message = EXTERNAL.words
 
 
 class ResponseCutError(SeawallError):

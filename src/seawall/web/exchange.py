@@ -148,6 +148,11 @@ class Exchange:
         accept, head = header(self.scope["headers"], b"accept"), self.scope.get("method") == "HEAD"
         return self._answering.messages(self.prefix, problem, self.correlation_id, error, accept, head)
 
+    def body(self, error: BaseException) -> dict[str, Any]:
+        """Returns the body that `error` is answered with, as this request wants it, and has the error logged."""
+        accept = header(self.scope["headers"], b"accept")
+        return self._answering.body(self.judge(error), self.correlation_id, error, accept)
+
     def judge(self, error: BaseException) -> Problem:
         """Returns what the caller is told of `error`, and has it logged where it was not yet."""
         problem = self._answering.verdicts.on(error)

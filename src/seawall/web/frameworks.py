@@ -11,7 +11,7 @@ from typing import Any
 
 from seawall._core.correlation import correlation, correlation_id
 from seawall._core.errors import SeawallError
-from seawall.web import foreign
+from seawall.web import foreign, openapi
 from seawall.web.answering import Answering
 from seawall.web.asgi import Message, Receive, Scope, Send
 from seawall.web.exchange import KEY, Exchange
@@ -43,7 +43,7 @@ def register(app: Any, answering: Answering) -> None:
     """Has a framework's application, and those mounted in it, answer exceptions in our format.
 
     What the user registered is left alone. `debug` is turned off: its pages show what production must not, and outside
-    production our format has the traceback.
+    production our format has the traceback. FastAPI's document is made to say how invalid requests are answered.
 
     Args:
         app: a FastAPI or Starlette application.
@@ -64,6 +64,8 @@ def register(app: Any, answering: Answering) -> None:
         for kind in _answered(answering.verdicts.classes):
             if _is_free(handlers, kind):
                 each.add_exception_handler(kind, handler.outermost if kind is Exception else handler.within)
+                if foreign.is_one(kind, *foreign.REQUEST_INVALID):
+                    openapi.correct(each, answering.verdicts.on(kind([])))
 
 
 def _with_mounted(app: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from seawall._core.errors import RejectedError
 from seawall._core.events import Hub
-from seawall.observe.masking import mask_secrets
+from seawall._core.masking import mask_secrets
 from seawall.web.asgi import Scope
 from seawall.web.events import ErrorAnswered
 from seawall.web.problem import Problem

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from seawall.observe.masking import mask_secrets
+from seawall._core.masking import mask_secrets
 from seawall.web.asgi import ASGIApp, Message, Receive, Scope, Send
 from seawall.web.journal import LOGGER
 from seawall.web.wording import told

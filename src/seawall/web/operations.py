@@ -10,8 +10,10 @@ from seawall._config.policies import Policies
 from seawall._config.problems import PolicyError
 from seawall._core.clock import DEFAULT_CLOCK
 from seawall._core.events import LOGGER
+from seawall._core.masking import mask_secrets
 from seawall._runtime.runtime import Runtime
 from seawall.degrade.switchboard import Switchboard
+from seawall.health.loop import LoopProbe, lag_of
 from seawall.observe.metrics import Metrics, Names
 
 DRAIN: Final = "drain"
@@ -71,12 +73,14 @@ class Operations:
         self.runtime = Runtime(service, path=path)
         self.switches = Switchboard(self.runtime)
         report = None if health is None else health.report
-        self.metrics = Metrics(self.runtime, names=names, health=report, switches=lambda: self.switches)
+        self._loop_probe = LoopProbe()
+        self.metrics = Metrics(
+            self.runtime, names=names, health=report, switches=lambda: self.switches, loop_lag=self._loop_lag
+        )
         self._policies = policies
         self._health = health
         self._reloads: set[str] | None = None  # commands that were seen; None: not looked yet
         self._application: Application | None = None
-        self._problem: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.runtime.contribute("switches", self._set)
         if health is not None:
@@ -105,6 +109,8 @@ class Operations:
     def start(self) -> None:
         """Makes this process a worker of the service: obeys, tells, counts."""
         self._loop = asyncio._get_running_loop()
+        if self._loop is not None:
+            self._loop_probe.start()
         self.metrics.start()
         self.runtime.start()
 
@@ -112,14 +118,15 @@ class Operations:
         """Tells for the last time, and ceases to be a worker."""
         self.metrics.stop()
         self.runtime.stop()
+        self._loop_probe.stop()
 
     def _look(self) -> dict[str, Any]:
         """Looks at the policies' file, with every snapshot, and says what is in force."""
         assert self._policies is not None
-        if self._policies.refresh() is not None:
-            self._problem = None
+        self._policies.refresh()
+        problem = self._policies.problem
         return {
-            "problem": self._problem,
+            "problem": None if problem is None else mask_secrets(problem),
             "policies": {name: [repr(each) for each in self._policies[name].strategies] for name in self._policies},
         }
 
@@ -132,9 +139,7 @@ class Operations:
             return
         try:
             LOGGER.warning("policies reloaded on command: %s", self._policies.reload())
-            self._problem = None
         except PolicyError as error:
-            self._problem = str(error)
             LOGGER.error("%s\nthe policies in force stay as they are", error)
 
     def _drain_if_told(self, entries: dict[str, Any]) -> None:
@@ -144,6 +149,11 @@ class Operations:
             self._application.drain()
         else:  # orders come on a thread
             self._loop.call_soon_threadsafe(self._application.drain)
+
+    def _loop_lag(self) -> float | None:
+        """Returns how late the worker's event loop has been since this was last asked; None where that is not known."""
+        beats = self._loop_probe.beats()
+        return lag_of(beats) if beats else None
 
     def _served(self) -> dict[str, Any]:
         assert self._application is not None

@@ -24,6 +24,11 @@ class Problem:
     gone: bool = False
 
     @property
+    def words(self) -> tuple[int, str, str]:
+        """Its status, code and message."""
+        return self.status, self.code, self.message
+
+    @property
     def unexpected(self) -> bool:
         """Whether it stands for a failure that nobody has mapped."""
         return self is INTERNAL

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from seawall.observe.masking import mask_secrets
+from seawall._core.masking import mask_secrets
 from seawall.web.problem import Problem
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -32,8 +31,10 @@ def _weighed(part: str) -> tuple[str, float]:
         return kind, 0.0
 
 
-def written(problem: Problem, correlation_id: str, wall: float, shown: BaseException | None, rfc9457: bool) -> bytes:
-    """Returns the body of an error.
+def body_of(
+    problem: Problem, correlation_id: str, wall: float, shown: BaseException | None, rfc9457: bool
+) -> dict[str, Any]:
+    """Returns the body of an error, as an object for JSON.
 
     Args:
         problem: what went wrong.
@@ -53,8 +54,8 @@ def written(problem: Problem, correlation_id: str, wall: float, shown: BaseExcep
         said["exception"] = _exposed(shown)
     if rfc9457:
         kind = {"type": f"urn:seawall:error:{problem.code}", "title": problem.code.replace("_", " ").capitalize()}
-        return json.dumps({**kind, "status": problem.status, "detail": said.pop("message"), **said}).encode("ascii")
-    return json.dumps({"error": said}).encode("ascii")
+        return {**kind, "status": problem.status, "detail": said.pop("message"), **said}
+    return {"error": said}
 
 
 def _exposed(error: BaseException) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seawall.observe.masking import mask_secrets
+from seawall._core.masking import mask_secrets
 
 
 def one_line(text: str, limit: int = 300) -> str:

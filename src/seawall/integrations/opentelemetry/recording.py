@@ -7,7 +7,7 @@ import traceback
 from opentelemetry.trace import Span, Status, StatusCode
 
 from seawall._core.events import brief
-from seawall.observe.masking import mask_secrets
+from seawall._core.masking import mask_secrets
 
 
 def record(span: Span, error: BaseException, *, status: bool) -> None:

@@ -6,8 +6,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from seawall._core.correlation import correlation_id
+from seawall._core.masking import HIDDEN, is_secret_name
 from seawall.observe.logs import NONE
-from seawall.observe.masking import HIDDEN, is_secret_name
 from seawall.observe.plain import plain
 
 

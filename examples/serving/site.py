@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 HOST = "127.0.0.1"
 GRACE = 30
@@ -16,18 +16,22 @@ GRACE = 30
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the program, since five servers cannot each have them, and stops when it is told to."""
+    """Leaves signals to the program, since several servers cannot each have them, and stops when it is told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.stopping = asyncio.Event()
+        self.ready, self.stopping = asyncio.Event(), asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
     async def main_loop(self) -> None:
-        while not self.stopping.is_set():
+        while not (self.stopping.is_set() or self.should_exit):
             await self.on_tick(0)  # the date of the answers
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
@@ -49,23 +53,29 @@ def listening(port: int) -> socket.socket:
     return bound
 
 
+class StartError(Exception):
+    """A service did not start; the log says why."""
+
+
 class Site:
     """A service that is served by uvicorn, in the running event loop.
 
     Args:
         app: the service.
         listener: the socket that it listens on; it is closed with the site.
+        lifespan: whether the service is told of its start and its end.
     """
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: Any, listener: socket.socket, *, lifespan: bool = False) -> None:
         self.port: int = listener.getsockname()[1]
+        self._listener = listener
         self._server = _Server(
             uvicorn.Config(
                 app,
                 loop="asyncio",
                 http="httptools",
                 ws="none",
-                lifespan="off",
+                lifespan="on" if lifespan else "off",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
@@ -80,6 +90,15 @@ class Site:
     def url(self) -> str:
         """Where it is."""
         return f"http://{HOST}:{self.port}"
+
+    async def ready(self) -> None:
+        """Waits until it serves. Raises StartError where it does not."""
+        waiting = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait([waiting, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done() or self._server.should_exit:
+            waiting.cancel()
+            self._listener.close()
+            raise StartError(f"the service on {self.url} did not start")
 
     async def stop(self) -> None:
         """Takes no more connections, lets requests in flight end, and closes."""
