@@ -10,7 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("nopanic", "pyresilience", "tenacity", "stamina", "backoff", "pybreaker", "circuitbreaker", "aiobreaker")
+PEERS = (
+    *("nopanic", "pyresilience", "tenacity", "stamina", "backoff", "pybreaker", "circuitbreaker", "aiobreaker"),
+    *("httpx2", "httpx", "httpx-retries", "fastapi", "uvicorn", "asgi-correlation-id"),
+)
 
 
 def facts() -> dict[str, str]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.contenders import breaker, five, footprint, guards, http, retry, scale
+from benchmarks.contenders import breaker, five, footprint, guards, http, retry, scale, web
 from benchmarks.rows import Row
 
-ROWS: list[Row] = [*retry.ROWS, *breaker.ROWS, *guards.ROWS, *five.ROWS, *http.ROWS, *footprint.ROWS, *scale.ROWS]
+ROWS: list[Row] = [
+    *retry.ROWS,
+    *breaker.ROWS,
+    *guards.ROWS,
+    *five.ROWS,
+    *http.ROWS,
+    *web.ROWS,
+    *footprint.ROWS,
+    *scale.ROWS,
+]
 
 
 def chosen(pattern: str) -> list[Row]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import seawall as sw
 from benchmarks.rows import CallRow, Row, awork, work
+from seawall.observe.collection import Instruments
+from seawall.observe.owners import Owners
+from seawall.observe.recording import Recording
 
 FAILURES = (ConnectionError, TimeoutError)
 
@@ -41,6 +44,13 @@ def seawall_metered(fn: Any) -> Any:
 
 def seawall_untimed(fn: Any) -> Any:
     return pipeline("five without timeout", timeout=False)(fn)
+
+
+def seawall_counted(fn: Any) -> Any:
+    five = pipeline("five with instruments")
+    # As `Metrics.start` does for every pipeline of the process; here for this one alone, since the plain five is there.
+    five.listen(Recording(Instruments(), Owners()), sw.CallEnded)
+    return five(fn)
 
 
 def hear(event: object) -> None:
@@ -149,9 +159,15 @@ ROWS: list[Row] = [
     ),
     CallRow(
         "five-metrics-async",
-        "the five with metrics on, async",
+        "the five with a listener to every call, async",
         awork,
         {"seawall": seawall_metered, PLAIN: seawall, "pyresilience": pyresilience_metered},
+    ),
+    CallRow(
+        "five-instruments-async",
+        "the five with seawall.observe.Metrics on, async",
+        awork,
+        {"seawall": seawall_counted, PLAIN: seawall},
     ),
     CallRow(
         "five-untimed-sync",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi import Path as InPath
@@ -20,6 +20,7 @@ from examples.llmgateway.wire import (
     Agent,
     AgentView,
     ChatAnswer,
+    ChatDelta,
     ChatDone,
     ChatRequest,
     Key,
@@ -68,6 +69,28 @@ class ErrorBody(Wire):
     error: ErrorSaid
 
 
+def _event(name: str, said: type[Wire]) -> dict[str, Any]:
+    """Returns what `/openapi.json` says of one kind of event in a stream."""
+    schema = said.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # other endpoints tell of these
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
+
+
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The answer; with `stream`, as events",
+        "content": {
+            "text/event-stream": {
+                "itemSchema": {
+                    "oneOf": [_event("delta", ChatDelta), _event("done", ChatDone), _event("error", ErrorBody)]
+                }
+            }
+        },
+    }
+}
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns what `/openapi.json` says of the errors of an endpoint."""
     described: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorBody, "description": "Any other error"}}
@@ -94,7 +117,7 @@ def _parts(request: Request) -> Parts:
 router = APIRouter()
 
 
-@router.post("/v1/chat", response_model=ChatAnswer, responses=documented(404, 408, 503))
+@router.post("/v1/chat", response_model=ChatAnswer, responses=STREAMED | documented(404, 408, 503))
 async def chat(
     request: Request,
     asked: ChatRequest,

@@ -8,12 +8,12 @@ then on the answer is this provider's, to its end or to an error: two halves of 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from examples.llmgateway.failures import ProviderFailedError
+from examples.llmgateway.turns import Turns
 from examples.llmgateway.upstream import Piece, Question, Reply, Upstream
 from examples.llmgateway.wire import ProviderName
 from seawall import Pipeline
@@ -70,6 +70,9 @@ class Opened:
         await self.aclose()
 
 
+A = TypeVar("A", Answered, Opened)
+
+
 class Chat:
     """Asks the providers.
 
@@ -81,24 +84,36 @@ class Chat:
     def __init__(self, upstreams: Mapping[ProviderName, Upstream], policy: Pipeline) -> None:
         self.upstreams = upstreams
         self._policy = policy
-        self._turns = itertools.cycle(upstreams)
+        self._turns = Turns(upstreams)
 
     @Traced("chat")
     async def complete(self, question: Question, preferred: ProviderName | None) -> Answered:
         """Returns a whole answer. Raises what the last provider that was asked raised."""
-        return await self._policy.acall(self._complete, question, self._route(preferred))
+        return await self._by_one_of_them(self._complete, question, preferred)
 
     @Traced("chat stream")
     async def open(self, question: Question, preferred: ProviderName | None) -> Opened:
         """Returns a streamed answer as soon as its first piece is there. Raises as `complete` does."""
         try:
-            return await self._policy.acall(self._open, question, self._route(preferred))
+            return await self._by_one_of_them(self._open, question, preferred)
         except StatusError as error:
             raise ProviderFailedError from error
 
-    def _route(self, preferred: ProviderName | None) -> Route:
-        """Returns who is asked: whom the customer prefers, else one provider after the other in turn."""
-        first = next(self._turns) if preferred is None else preferred
+    async def _by_one_of_them(
+        self,
+        attempt: Callable[[Question, Route], Coroutine[Any, Any, A]],
+        question: Question,
+        preferred: ProviderName | None,
+    ) -> A:
+        """Returns what the first attempt to succeed returns; whom the customer prefers is asked first."""
+        if preferred is not None:
+            return await self._policy.acall(attempt, question, self._route(preferred))
+        with self._turns.take() as turn:
+            answer = await self._policy.acall(attempt, question, self._route(turn.first))
+            turn.answered = answer.upstream.name
+            return answer
+
+    def _route(self, first: ProviderName) -> Route:
         others = (each for each in self.upstreams if each != first)
         return Route(tuple(self.upstreams[name] for name in (first, *others)))
 

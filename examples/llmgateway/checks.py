@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from examples.llmgateway.database import Database
 from examples.llmgateway.messages import Queue
 from seawall.health import Monitor, breakers_check, disk_check, loop_lag_check, memory_check, url_check
 from seawall.integrations.sqlalchemy import database_check
+
+PERIOD: Final = 10.0
+"""Seconds between two runs of a check of what is needed."""
+TIMEOUT: Final = 3.0
+"""Seconds after which what has not answered is away."""
 
 
 def monitor(database: Database, queue: Queue, providers: Mapping[str, str], folder: str) -> Monitor:
@@ -28,7 +34,7 @@ def monitor(database: Database, queue: Queue, providers: Mapping[str, str], fold
     ]
     return Monitor(
         [
-            database_check(database.engine, tags=["ready", "database"], timeout=3),
+            database_check(database.engine, tags=["ready", "database"], timeout=TIMEOUT),
             queue.check(),
             *external,
             breakers_check(),
@@ -36,6 +42,7 @@ def monitor(database: Database, queue: Queue, providers: Mapping[str, str], fold
             memory_check(tags=["live", "resource"]),
             loop_lag_check(tags=["live"], unhealthy_above=5),
         ],
-        timeout=3,
+        period=PERIOD,
+        timeout=TIMEOUT,
         name="llmgateway",
     )

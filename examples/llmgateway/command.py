@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import gc
 import logging
 import os
-import signal
-import sys
 from collections.abc import Sequence
 
 from examples.llmgateway.database import usable
 from examples.llmgateway.provider import Faults
-from examples.llmgateway.site import HOST, StartError
 from examples.llmgateway.system import System
-from seawall.observe import configure_logging, mask_secrets
+from examples.serving.program import parser_of, run, show, told_to_stop
+from seawall.observe import configure_logging
 
 DESCRIPTION = """\
 LLM gateway: one API in front of two providers of language models. The
@@ -45,19 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("seawall", "llmgateway"):
         logging.getLogger(name).setLevel(logging.INFO)
     logging.getLogger("aio_pika").setLevel(logging.ERROR)  # our own lines tell of a broker that is away
-    try:
-        return asyncio.run(_serve(options))
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (OSError, StartError) as error:
-        print(f"llmgateway: {_in_words(error, options.port)}", file=sys.stderr)
-        return 1
+    return run("llmgateway", lambda: _serve(options), options.port)
 
 
 async def _serve(options: argparse.Namespace) -> int:
-    stopping = asyncio.Event()
-    _stop_on_signals(stopping)
+    stopping = told_to_stop()
     token = os.environ.get("LLMGATEWAY_HEALTH_TOKEN") or None
     system = System(port=options.port, database=options.database, broker=options.broker, health_token=token)
     for number, provider in enumerate(system.providers.values()):
@@ -69,45 +58,15 @@ async def _serve(options: argparse.Namespace) -> int:
         return 0  # told to end before it served anybody
     starting.result()
     gc.freeze()  # what is there now stays; collecting through it again and again would hold up requests
-    for name, url in system.urls.items():
-        print(f"{name:<10} {url}")
-    print(f"listening on {system.url}", flush=True)
+    show(system.urls)
     await stopped
     await system.drain()
     return 0
 
 
-def _stop_on_signals(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        stopping.set()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)  # a second one ends the program as usual
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop)
-
-
-def _in_words(error: Exception, port: int) -> str:
-    match getattr(error, "errno", None):
-        case errno.EADDRINUSE:
-            return f"port {port} on {HOST} is in use already; choose another, or leave --port out for a free one"
-        case errno.EACCES:
-            return f"port {port} may not be used by you; choose one from 1024 on, or leave --port out for a free one"
-        case _:
-            return mask_secrets(str(error))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.llmgateway",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("llmgateway", DESCRIPTION, EPILOG)
     add, environ = parser.add_argument, os.environ.get
-    add("--port", type=_port, default=0, metavar="P", help="of the gateway; default 0: a free one")
     add(
         "--database",
         type=_database,
@@ -124,12 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--faults", type=_share, default=0.0, metavar="S", help="share of requests that providers fail; default 0")
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; use a number from 0 to 65535")
-    return int(text)
 
 
 def _share(text: str) -> float:

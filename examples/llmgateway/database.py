@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import MetaData, event, make_url
 from sqlalchemy.engine import URL
@@ -25,7 +26,8 @@ WAITING: Final = 0.8
 """Share of a call's time for which SQLite waits for a lock. It waits on a thread, which nothing can cancel, so it gives
 up by itself before the call's time is up: with the driver's 30 s, a call of 5 s would hold its connection for 30."""
 GOODBYE: Final = 5.0
-"""Seconds that stopping waits for calls that were cancelled."""
+"""Seconds that stopping waits for calls that were cancelled, and then for the server. A silent one would otherwise take
+30 s for each connection of the pool, one after the other."""
 POOL: Final[dict[str, Any]] = {"pool_size": 10, "max_overflow": 90, "pool_timeout": DRIVER, "pool_recycle": 300}
 """10 to 100 connections; one older than 300 s is replaced, so none idles for longer."""
 FILE_POOL: Final[dict[str, Any]] = {"pool_size": 5, "max_overflow": 0, "pool_timeout": DRIVER}
@@ -66,6 +68,8 @@ class Database:
         self._coming_back: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[Any]] = set()  # cancelled, and not at their end yet
         self.engine = _engine(usable(url), WAITING * policy.get(Timeout).seconds)
+        self._open: WeakSet[Any] = WeakSet()  # the driver's connections, to be cut off from a silent server
+        event.listen(self.engine.sync_engine, "connect", self._opened)
 
     def listen(self, listener: Callable[[State, State], None]) -> None:
         """Tells a plain function of every change of `state`: the old one, the new one."""
@@ -82,14 +86,24 @@ class Database:
             self._lost()
 
     async def stop(self) -> None:
-        """Closes every connection."""
+        """Closes every connection, that of a silent server too."""
         if self._coming_back is not None:
             self._coming_back.cancel()
             await asyncio.wait([self._coming_back])
         if self._leaving:
             await asyncio.wait(list(self._leaving), timeout=GOODBYE)
-        await self.engine.dispose()
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await self.engine.dispose()
+        except TimeoutError:
+            LOGGER.warning("the database did not say goodbye")
+            for connection in list(self._open):
+                connection.terminate()
         self._is("closed")
+
+    def _opened(self, connection: Any, record: object) -> None:
+        if hasattr(connection.driver_connection, "terminate"):  # of asyncpg; a file says goodbye at once
+            self._open.add(connection.driver_connection)
 
     @Traced("database")
     async def run(self, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:

@@ -1,7 +1,8 @@
-"""A load test of the gateway: customers who ask, wait for the whole answer, think for a moment, and ask again.
+"""A load test of the gateway, as a command.
 
-`python -m examples.llmgateway.load --users 10 --seconds 10 --faults 0.1` starts a gateway and puts it under load; with
-`--url` one that runs already. It is bounded: so many customers, so many seconds, and at most 200,000 requests.
+`python -m examples.llmgateway.load --rate 40 --seconds 10 --faults 0.1` starts a gateway as a process of its own and
+puts it under load; with `--url` one that runs already. `--report FILE` makes three runs (nothing fails, a share of what
+the providers are asked fails, one provider is silent throughout) and writes a page about them.
 """
 
 from __future__ import annotations
@@ -9,262 +10,122 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
-import re
+import shlex
 import sys
-import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
-import httpx2
+from examples.llmgateway.clients import client
+from examples.llmgateway.customers import Load, run
+from examples.llmgateway.load_report import Report, page
+from examples.llmgateway.provider import BEFORE
 
-from examples.llmgateway.clients import tls
-from examples.llmgateway.provider import Faults
-from examples.llmgateway.system import System
-
-MOST: Final = 200_000
-PATIENCE: Final = 30.0
-"""Seconds after which a customer gives up, and counts it as an error."""
-TARGETS: Final = {"p50": 0.2, "p95": 1.0, "p99": 3.0}
-KEYS: Final = frozenset({"code", "message", "timestamp", "correlationId", "details"})
-_SERIES: Final = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
+PROVIDERS: Final = ("anthropic", "openai")
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How many customers, and how they ask.
+class Trouble:
+    """What is the matter while the load is on: for each provider, the share of requests that fail, and how."""
 
-    Args:
-        users: at once.
-        seconds: for how long they go on asking; the answers of the last requests are waited for.
-        think: seconds between an answer and the next question, on average.
-        streamed: the share of requests whose answer is streamed.
-        seed: of the chance.
-    """
-
-    users: int = 10
-    seconds: float = 10.0
-    think: float = 0.05
-    streamed: float = 0.25
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.users <= 1000 and 0 < self.seconds <= 3600 and self.think >= 0 and 0 <= self.streamed <= 1):
-            raise ValueError(f"{self!r} is no load; use 1 to 1000 users, up to 3600 seconds, and a share of 0 to 1")
+    title: str
+    faults: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-@dataclass
-class Report:
-    """What came of it.
-
-    Attributes:
-        durations: seconds until the whole answer was there, of the requests that succeeded.
-        first_words: seconds until the first event, of the streams that succeeded.
-        outcomes: how requests ended: "ok", or the code of the error, or what happened in the place of an answer.
-        misformed: errors that were not in the error format; must be empty.
-        figures: what the gateway's metrics say of the run.
-    """
-
-    load: Load
-    seconds: float = 0.0
-    durations: list[float] = field(default_factory=list)
-    first_words: list[float] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    fallbacks: int = 0
-    at_once: int = 0
-    most_at_once: int = 0
-    misformed: list[str] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def requests(self) -> int:
-        """How many there were."""
-        return self.outcomes.total()
-
-    @property
-    def error_rate(self) -> float:
-        """The share of requests without a whole answer."""
-        return 1 - self.outcomes["ok"] / self.requests if self.requests else 0.0
-
-    @property
-    def availability(self) -> float:
-        """The share of requests that were answered, if with an error that blames the request."""
-        blamed = self.outcomes["VALIDATION_ERROR"] + self.outcomes["NOT_FOUND"]
-        return (self.outcomes["ok"] + blamed) / self.requests if self.requests else 1.0
-
-    def percentile(self, share: float) -> float:
-        """Returns the seconds within which such a share of the answers was there."""
-        ordered = sorted(self.durations)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns it as JSON can hold it."""
-        return {
-            "concurrent_users": self.load.users,
-            "most_requests_at_once": self.most_at_once,
-            "seconds": round(self.seconds, 2),
-            "requests": self.requests,
-            "throughput": round(self.requests / self.seconds, 1) if self.seconds else 0.0,
-            "error_rate": round(self.error_rate, 6),
-            "availability": round(self.availability, 6),
-            "outcomes": dict(self.outcomes),
-            "latency": {f"p{share}": round(self.percentile(share / 100), 4) for share in (50, 95, 99)}
-            | {"max": round(max(self.durations, default=0.0), 4)},
-            "first_word_p50": round(sorted(self.first_words)[len(self.first_words) // 2], 4)
-            if self.first_words
-            else None,
-            "fallbacks": self.fallbacks,
-            "misformed": self.misformed[:10],
-            **{name: round(value, 3) for name, value in self.figures.items()},
-        }
-
-    def missed(self) -> list[str]:
-        """Returns the targets that were not met."""
-        late = [
-            f"{name} {self.percentile(int(name[1:]) / 100):.3f} s, not below {limit} s"
-            for name, limit in TARGETS.items()
-            if self.percentile(int(name[1:]) / 100) >= limit
-        ]
-        if self.error_rate >= 0.001:
-            late.append(f"error rate {self.error_rate:.2%}, not below 0.1 %")
-        if self.availability <= 0.999:
-            late.append(f"availability {self.availability:.2%}, not above 99.9 %")
-        return late + [f"not in the error format: {each}" for each in self.misformed[:3]]
+def some_fail(share: float) -> Trouble:
+    """Returns the trouble of providers that each fail such a share: 500, 503, 429 or silence."""
+    title = f"{share:.0%} of what the providers are asked fails: 500, 503, 429 or silence" if share else "Nothing fails"
+    return Trouble(title, {name: {"rate": share, "kinds": BEFORE, "seed": seed} for seed, name in enumerate(PROVIDERS)})
 
 
-async def run(url: str, load: Load) -> Report:
-    """Puts the gateway at `url` under load; returns the report."""
-    report = Report(load)
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=load.users)
-    transport = httpx2.AsyncHTTPTransport(verify=tls(), trust_env=False, limits=limits)
-    async with httpx2.AsyncClient(transport=transport, base_url=url, timeout=PATIENCE) as client:
-        before = await _figures(client)
-        began = time.perf_counter()
-        users = [_User(client, load, number, report, began + load.seconds) for number in range(load.users)]
-        await asyncio.gather(*(user.ask_on() for user in users))
-        report.seconds = time.perf_counter() - began
-        after = await _figures(client)
-    grown = ("breaker_openings", "retries", "bulkhead_rejections", "hedges", "cpu_seconds")
-    report.figures = {name: value - before[name] if name in grown else value for name, value in after.items()}
+def one_is_silent(name: str) -> Trouble:
+    """Returns the trouble of a provider that never says a word."""
+    return Trouble(f"{name} is silent throughout", {name: {"rate": 1.0, "kinds": ["stall"]}})
+
+
+@asynccontextmanager
+async def own_gateway() -> AsyncIterator[Mapping[str, str]]:
+    """Runs the gateway as a process; gives where it listens, and where its providers do, by name."""
+    command = [sys.executable, "-m", "examples.llmgateway", "--port", "0"]
+    pipe, nowhere = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL  # its log has a line for every fault
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=nowhere)
+    assert process.stdout is not None
+    try:
+        urls = {}
+        async for line in process.stdout:
+            name, _, url = line.decode().strip().rpartition(" ")
+            urls[name.strip()] = url
+            if name == "listening on":
+                break
+        if "listening on" not in urls:
+            raise SystemExit("the gateway did not start; python -m examples.llmgateway says why")
+        yield urls
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def under_trouble(load: Load, trouble: Trouble) -> Report:
+    """Puts a gateway of its own under load while its providers are in trouble; returns the report."""
+    async with own_gateway() as urls:
+        for name, faults in trouble.faults.items():
+            await _faults(urls[name], faults)
+        report = await run(urls["listening on"], load, trouble.title)
+        for name in PROVIDERS:
+            said = await _faults(urls[name])
+            report.struck[name] = {"asked": said["asked"], **said["struck"]}
     return report
 
 
-class _User:
-    """One customer."""
-
-    def __init__(self, client: httpx2.AsyncClient, load: Load, number: int, report: Report, until: float) -> None:
-        self._client, self._load, self._report, self._until = client, load, report, until
-        self._chance = random.Random(f"{load.seed}:{number}")
-
-    async def ask_on(self) -> None:
-        await asyncio.sleep(self._chance.random() * self._load.think)
-        while time.perf_counter() < self._until and self._report.requests < MOST:
-            report = self._report
-            report.at_once += 1
-            report.most_at_once = max(report.most_at_once, report.at_once)
-            outcome = await self._outcome()
-            report.at_once -= 1
-            report.outcomes[outcome] += 1
-            await asyncio.sleep(self._chance.expovariate(1 / self._load.think) if self._load.think else 0)
-
-    async def _outcome(self) -> str:
-        """Asks once; returns how it ended, if with no answer at all."""
-        try:
-            return await self._ask()
-        except httpx2.TimeoutException:
-            return "gave up"
-        except httpx2.HTTPError as error:
-            return type(error).__name__
-
-    async def _ask(self) -> str:
-        """Asks once; returns "ok", or the code of the error."""
-        streamed = self._chance.random() < self._load.streamed
-        body = {"messages": [{"role": "user", "content": "What does a seawall do?"}], "stream": streamed}
-        began = time.perf_counter()
-        async with self._client.stream("POST", "/v1/chat", json=body) as response:
-            if response.status_code != 200:
-                return self._error(await response.aread())
-            if streamed:
-                outcome = await self._stream(response, began)
-            else:
-                self._report.fallbacks += json.loads(await response.aread())["usedFallback"]
-                outcome = "ok"
-        if outcome == "ok":
-            self._report.durations.append(time.perf_counter() - began)
-        return outcome
-
-    async def _stream(self, response: httpx2.Response, began: float) -> str:
-        event, first = "", None
-        async for line in response.aiter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event":
-                event, first = value, first or time.perf_counter() - began
-            elif name == "data" and event == "error":
-                return self._error(value.encode())
-            elif name == "data" and event == "done":
-                self._report.fallbacks += json.loads(value)["usedFallback"]
-        if event != "done":
-            return "stream without an end"
-        self._report.first_words.append(first or 0.0)
-        return "ok"
-
-    def _error(self, body: bytes) -> str:
-        try:
-            error = json.loads(body)["error"]
-            if set(error) == KEYS:
-                return str(error["code"])
-        except (ValueError, KeyError, TypeError):
-            pass
-        self._report.misformed.append(body[:200].decode("utf-8", "replace"))
-        return "misformed"
+async def _faults(url: str, faults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns what a stand-in says of its faults, after giving it others, if there are any."""
+    async with client(url) as stand_in:
+        response = await (stand_in.get("/faults") if faults is None else stand_in.put("/faults", json=dict(faults)))
+        response.raise_for_status()
+        found: dict[str, Any] = response.json()
+        return found
 
 
-async def _figures(client: httpx2.AsyncClient) -> dict[str, float]:
-    """Returns what the gateway says of itself that a load test is to report; 0 where it does not say."""
-    text = (await client.get("/metrics")).text
-    found = [(name, labels or "", float(value)) for name, labels, value in _SERIES.findall(text)]
-
-    def total(name: str, *within: str) -> float:
-        return sum(value for each, labels, value in found if each == name and all(word in labels for word in within))
-
-    return {
-        "breaker_openings": total("seawall_circuit_breaker_transitions_total", 'state="open"'),
-        "retries": total("seawall_retry_attempts_total"),
-        "hedges": total("seawall_strategy_events_total", 'strategy_name="chat.hedge"'),
-        "bulkhead_rejections": total("seawall_bulkhead_rejected_total"),
-        "memory_bytes": total("seawall_process_memory_bytes"),
-        "open_files": total("seawall_process_open_fds"),
-        "cpu_seconds": total("seawall_process_cpu_seconds_total"),
-    }
-
-
-async def _own(load: Load, faults: float) -> Report:
-    """Starts a gateway in this process, and puts it under load."""
-    async with System() as system:
-        for number, provider in enumerate(system.providers.values()):
-            provider.faults = Faults(faults, seed=number)
-        return await run(system.url, load)
+async def _runs(options: argparse.Namespace, load: Load) -> list[Report]:
+    if options.url is not None:
+        return [await run(options.url, load, f"A gateway at {options.url}")]
+    troubles = [some_fail(options.faults)]
+    if options.report is not None:
+        troubles = [some_fail(0.0), *troubles, one_is_silent(PROVIDERS[0])]
+    return [await under_trouble(load, trouble) for trouble in troubles]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a load test; returns 0 where all targets were met, else 1."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    load = Load(options.rate, options.seconds, options.streamed, options.seed)
+    reports = asyncio.run(_runs(options, load))
+    for report in reports:
+        print(json.dumps(report.as_dict(), indent=2))
+        for missed in report.missed():
+            print(f"missed: {report.title}: {missed}", file=sys.stderr)
+    if options.report is not None:
+        shown = [word if word != str(options.report) else options.report.name for word in given]
+        options.report.write_text(page(reports, shlex.join(["python", "-m", "examples.llmgateway.load", *shown])))
+    return int(any(report.missed() for report in reports))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.llmgateway.load", description="Load on the LLM gateway.")
     add = parser.add_argument
     add("--url", help="of a gateway that runs; default: one that is started for this")
-    add("--users", type=int, default=10, help="at once; default 10")
-    add("--seconds", type=float, default=10.0, help="default 10")
-    add("--think", type=float, default=0.05, help="seconds between answer and question; default 0.05")
+    add("--rate", type=float, default=40.0, help="requests that arrive in a second; default 40")
+    add("--seconds", type=float, default=10.0, help="for how long; default 10")
     add("--streamed", type=float, default=0.25, help="share of streamed answers; default 0.25")
     add("--faults", type=float, default=0.1, help="share of requests that providers fail, without --url; default 0.1")
-    options = parser.parse_args(arguments)
-    load = Load(options.users, options.seconds, options.think, options.streamed)
-    report = asyncio.run(_own(load, options.faults) if options.url is None else run(options.url, load))
-    print(json.dumps(report.as_dict(), indent=2))
-    for missed in report.missed():
-        print(f"missed: {missed}", file=sys.stderr)
-    return 1 if report.missed() else 0
+    add("--seed", type=int, default=1, help="says when requests arrive; default 1")
+    add("--report", type=Path, metavar="FILE", help="make three runs, or one with --url, and write a page about them")
+    return parser
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ class Provider:
     Attributes:
         faults: set them to let it fail.
         asked: the last requests.
+        received: how many there were.
         abandoned: how often a client went away before its answer was complete.
         working: requests that are being answered now; `most` at once so far.
     """
@@ -98,13 +99,14 @@ class Provider:
         self.faults = Faults()
         self.asked: deque[Asked] = deque(maxlen=10_000)
         self.struck: Counter[Fault] = Counter()
-        self.abandoned = 0
+        self.received = self.abandoned = 0
         self.working = self.most = 0
         # Its own limit, in requests a second; who asks more often is told to wait.
         self.limit = RateLimit(rate, name=f"{name} stand-in")
 
     def notice(self, headers: Mapping[str, str], model: str) -> Fault | None:
         """Takes down a request; returns how it is to fail."""
+        self.received += 1
         fault = self.faults.pick()
         if fault is not None:
             self.struck[fault] += 1

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterable
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from starlette.types import Scope
 
 from examples.llmgateway.failures import StreamBrokenError
 from examples.llmgateway.wire import Wire
-from seawall import correlation_id
-from seawall.web import ServiceError
+from seawall.web import ExternalServiceError, ServiceError, error_body
 
 LONGEST = 1_000_000
 """Characters of one event; a provider that sends more without an end is broken."""
+STALLED: Final = "The answer stopped in the middle and did not go on in time."
+BROKEN: Final = "The answer broke off in the middle."
+INCOMPLETE: Final = "What came so far is not complete."
 
 
 class ServerEvent(NamedTuple):
@@ -29,22 +32,15 @@ def written(event: str, said: Wire | dict[str, Any]) -> bytes:
     return f"event: {event}\ndata: {data}\n\n".encode()
 
 
-def error_event(error: Exception) -> bytes:
+def error_event(scope: Scope, error: Exception) -> bytes:
     """Returns the end of a stream that broke, in the format of all errors."""
     if isinstance(error, ServiceError):
-        code, message = error.code, error.message
+        broken = ExternalServiceError(f"{error.message} {INCOMPLETE}", code=error.code)
     elif isinstance(error, TimeoutError):
-        code, message = "STREAM_STALLED", "The answer stopped in the middle and did not go on in time."
+        broken = ExternalServiceError(f"{STALLED} {INCOMPLETE}", code="STREAM_STALLED")
     else:
-        code, message = "STREAM_BROKEN", "The answer broke off in the middle."
-    body: dict[str, Any] = {
-        "code": code,
-        "message": f"{message} What came so far is not complete.",
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "correlationId": correlation_id(),
-        "details": [],
-    }
-    return written("error", {"error": body})
+        broken = ExternalServiceError(f"{BROKEN} {INCOMPLETE}", code="STREAM_BROKEN")
+    return written("error", error_body(scope, broken))
 
 
 async def events(lines: AsyncIterable[str]) -> AsyncGenerator[ServerEvent, None]:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from examples.llmgateway.presence import while_present
-from examples.llmgateway.provider import Fault, Provider
+from examples.llmgateway.provider import Fault, Faults, Provider
 from seawall import RateLimitedError
 
 MODELS: Final = {
@@ -177,7 +177,20 @@ def application(provider: Provider) -> Starlette:
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    routes = [Route(path, complete, methods=["POST"]), Route("/health", health)]
+    async def faults(request: Request) -> Response:
+        if request.method == "PUT":
+            try:
+                provider.faults = Faults(**await request.json())
+            except (TypeError, ValueError) as error:
+                return _refusal(400, str(error))
+        said = {"rate": provider.faults.rate, "kinds": list(provider.faults.kinds)}
+        return JSONResponse({**said, "asked": provider.received, "struck": dict(provider.struck)})
+
+    routes = [
+        Route(path, complete, methods=["POST"]),
+        Route("/health", health),
+        Route("/faults", faults, methods=["GET", "PUT"]),  # how it fails, and how often it did
+    ]
     return Starlette(routes=routes, exception_handlers={ClientDisconnect: gone})
 
 

@@ -30,6 +30,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
+        self._scope = scope
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -48,4 +49,4 @@ class EventStream(StreamingResponse):
                 yield sse.written("delta", ChatDelta(text=piece))
         except Exception as error:
             LOGGER.warning("a stream of %s broke: %s: %s", self._opened.upstream.name, type(error).__name__, error)
-            yield sse.error_event(error)
+            yield sse.error_event(self._scope, error)

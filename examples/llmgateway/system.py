@@ -19,9 +19,9 @@ from examples.llmgateway.messages import Publisher, Queue
 from examples.llmgateway.models import Models
 from examples.llmgateway.projects import TABLES, Projects
 from examples.llmgateway.provider import Provider
-from examples.llmgateway.site import GRACE, Site, listening
 from examples.llmgateway.upstream import Upstream
 from examples.llmgateway.wire import ProviderName
+from examples.serving.site import GRACE, Site, listening
 from seawall import Policies
 from seawall.health import Monitor
 from seawall.observe import Metrics

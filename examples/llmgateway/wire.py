@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+
+def _number(value: Any) -> Any:
+    """Refuses "5" and true, which would do as an integer elsewhere."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Key = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
+Kept = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""A text that goes into the database; PostgreSQL keeps any but U+0000."""
+Whole = Annotated[int, BeforeValidator(_number)]
+"""An integer as JSON Schema has it: 5 and 5.0."""
 ProviderName = Literal["anthropic", "openai"]
 Tier = Literal["small", "large"]
 """What a customer chooses; each provider has a model of its own for it."""
@@ -27,16 +40,24 @@ class ChatMessage(Wire):
     content: str = Field(min_length=1, max_length=20_000)
 
 
+AGENT_OF_A_PROJECT: Final[dict[str, Any]] = {
+    "if": {"required": ["agentId"], "properties": {"agentId": {"type": "string"}}},
+    "then": {"required": ["projectId"], "properties": {"projectId": {"type": "string"}}},
+}
+
+
 class ChatRequest(Wire):
     """A question. With `agentId` the agent of the project says how it is to be answered."""
+
+    model_config = ConfigDict(json_schema_extra=AGENT_OF_A_PROJECT)
 
     messages: tuple[ChatMessage, ...] = Field(min_length=1, max_length=100)
     project_id: Id | None = None
     agent_id: Id | None = None
     tier: Tier = "small"
     provider: ProviderName | None = Field(None, description="Who is asked first; default: the agent's, or in turn.")
-    max_tokens: int = Field(256, ge=1, le=4096)
-    stream: bool = False
+    max_tokens: Whole = Field(256, ge=1, le=4096)
+    stream: bool = Field(False, strict=True)
 
 
 class Usage(Wire):
@@ -76,7 +97,7 @@ class ChatDone(Wire):
 class Project(Wire):
     """A project of a customer."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: Kept = Field(min_length=1, max_length=200)
 
 
 class ProjectView(Project):
@@ -88,8 +109,8 @@ class ProjectView(Project):
 class Agent(Wire):
     """How questions to an agent are answered."""
 
-    name: str = Field(min_length=1, max_length=200)
-    instructions: str = Field("", max_length=20_000)
+    name: Kept = Field(min_length=1, max_length=200)
+    instructions: Kept = Field("", max_length=20_000)
     tier: Tier = "small"
     provider: ProviderName | None = None
 
