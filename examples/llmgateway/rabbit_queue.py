@@ -147,7 +147,7 @@ class RabbitQueue:
             queue, tag = self._consuming
             try:
                 with _no_cancellation_but_ours():
-                    if True:
+                    async with asyncio.timeout(GOODBYE):  # its own one does not count while the connection is lost
                         await queue.cancel(tag)
             except AWAY as error:
                 LOGGER.warning("the broker was not told of the end: %s", type(error).__name__)

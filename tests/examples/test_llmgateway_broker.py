@@ -17,7 +17,7 @@ from examples.llmgateway.rabbit_queue import RabbitQueue
 from examples.llmgateway.wire import Usage, UsageMessage
 from tests.servers import RabbitMQ
 
-PATIENCE = 12.0
+PATIENCE = 60.0
 SECRET = "S3CRET-pa55word"
 
 

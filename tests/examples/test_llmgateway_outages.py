@@ -26,9 +26,13 @@ from tests.examples.test_llmgateway_program import lines, started
 from tests.servers import Database, RabbitMQ, Server
 
 PATIENCE = 60.0
-LONGEST = 15.0
-"""Real seconds that an answer may take: ten times what the policies allow a call of the database, 1.35 s."""
-QUICK = {**BRISK, "SEAWALL_POLICIES__QUEUE__BREAKER__OPEN_FOR": "0.3"}
+LONGEST = 20.0
+"""Real seconds that an answer may take: the policies allow a call of the database 2 s."""
+QUICK = {
+    **BRISK,
+    "SEAWALL_POLICIES__DATABASE__TIMEOUT": "0.6",
+    "SEAWALL_POLICIES__QUEUE__BREAKER__OPEN_FOR": "0.3",
+}
 PROJECT = "/v1/projects/p1"
 
 
@@ -79,15 +83,19 @@ class Customer:
     async def prepare(self) -> None:
         """Makes a project and an agent, and sees that all works."""
         agent = {"name": "A", "tier": "large", "provider": "openai", "instructions": "Be brief."}
-        assert 200 == (await self.client.put(PROJECT, json={"name": "first"})).status_code
-        assert 200 == (await self.client.put(f"{PROJECT}/agents/a1", json=agent)).status_code
+        for path, what in ((PROJECT, {"name": "first"}), (f"{PROJECT}/agents/a1", agent)):
+            assert 200 == (await self.client.put(path, json=what)).status_code
         await self.all_is_well()
 
     async def all_is_well(self) -> None:
         """Health says so, a question that needs the database is answered, and every answer's usage is counted once."""
         await until(self.healthy)
-        assert 200 == (await self.ask(agentId="a1")).status_code
+        await until(self.answers)
         await until(self.counted)
+
+    async def answers(self) -> bool:
+        """Whether a question that needs the database is answered, which on a busy machine may take a second try."""
+        return (await self.ask(agentId="a1")).status_code == 200
 
     async def healthy(self) -> bool:
         """Whether what the gateway needs is there."""
@@ -199,9 +207,12 @@ def test_it_ends_in_time_while_all_are_silent(
 
     async def test() -> None:
         async with customer(postgresql_database, rabbitmq_url) as it:
-            gets = (it.client.get(PROJECT) for _ in range(30))
-            assert {200} == {response.status_code for response in await asyncio.gather(*gets)}
-            assert it.system.database.engine.pool.checkedin() > 1  # type: ignore[attr-defined]
+
+            async def has_connections() -> bool:
+                await asyncio.gather(*(it.client.get(PROJECT) for _ in range(5)))
+                return it.system.database.engine.pool.checkedin() > 1  # type: ignore[attr-defined,no-any-return]
+
+            await until(has_connections)
             await outage(postgresql_database.server, "silence")
             await outage(rabbitmq_server, "silence")
             async with asyncio.timeout(LONGEST):

@@ -72,7 +72,7 @@ def test_everything_in_it_is_closed_to_others(tmp_path: Path) -> None:
         with Runtime("service", path=tmp_path / "run") as runtime:
             runtime.change("s", lambda old: {"a": 1}, actor="a", reason="r")
             runtime.gather()
-            found = {path.is_dir(): path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*")}
+        found = {path.is_dir(): path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*")}
     finally:
         os.umask(before)
     assert {True: 0o700, False: 0o600} == found

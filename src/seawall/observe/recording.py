@@ -29,9 +29,6 @@ from seawall.observe.owners import Owners
 _MANY: Final = 10
 """From here on attempts are not told apart."""
 
-_fell: ContextVar[str] = ContextVar("seawall_fell_back", default="")
-"""The pipeline whose call in this context was answered by a fallback, until that call ends."""
-
 
 class Recording(Shortcut):
     """Listens to everything, and keeps the instruments up to date.
@@ -61,6 +58,8 @@ class Recording(Shortcut):
         self._successes: dict[str, HistogramSeries] = {}
         self._words: dict[type[Event], str] = {}
         self._opened: dict[str, float] = {}
+        self._fell: ContextVar[str] = ContextVar("seawall_fell_back", default="")
+        """The pipeline whose call in this context was answered by a fallback, until that call ends."""
         self._ever_fell: set[str] = set()
         """Pipelines that a fallback has answered for: while there are none, nobody need ask further."""
         self.fallen: dict[str, float] = {}
@@ -90,7 +89,7 @@ class Recording(Shortcut):
     def shortcut(self, name: str, tell: Noting) -> Noting:
         """Returns what notes the successes of a pipeline without an event."""
         series_of, taps, ever_fell = self._successes.get, self._duration.taps, self._ever_fell
-        fallen, fell = self.fallen, _fell.get
+        fallen, fell = self.fallen, self._fell.get
 
         def succeeded(seconds: float) -> None:
             series = series_of(name)
@@ -107,8 +106,8 @@ class Recording(Shortcut):
     def __call__(self, event: CallEnded, /) -> None:
         """Takes note of the end of a call."""
         name, duration, outcome, error = event
-        if _fell.get() == name:
-            _fell.set("")
+        if self._fell.get() == name:
+            self._fell.set("")
             if error is None:
                 outcome = "degraded"
         elif error is None and name in self.fallen:
@@ -164,7 +163,7 @@ class Recording(Shortcut):
         pipeline = self._owners.pipeline_of(event.name)
         if pipeline:
             self._ever_fell.add(pipeline)
-            _fell.set(pipeline)
+            self._fell.set(pipeline)
             self.fallen.setdefault(pipeline, DEFAULT_CLOCK.now())
 
     def _answered_again(self, pipeline: str) -> None:
