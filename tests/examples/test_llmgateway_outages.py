@@ -119,7 +119,7 @@ class Customer:
             return next(each for each in self.needed() if each.name == name)
 
         async def told() -> bool:
-            return bool(entry().bad_in_a_row >= 3)
+            return bool(entry().bad_in_a_row >= 2)
 
         runs = entry().runs  # one that is under way may have had its answer already
         await until(told)

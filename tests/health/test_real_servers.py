@@ -73,7 +73,7 @@ async def goes_away_and_comes_back(watching: Monitor, server: Server, outage: st
     """Lets the server go away: each check fails from its second run on, again and again, until the server is back."""
     await asyncio.to_thread(getattr(server, outage))
     before = runs(watching)  # a run that is under way may have had its answer already
-    await until(lambda: all(entry.bad_in_a_row >= 3 for entry in watching.report().checks))
+    await until(lambda: all(entry.bad_in_a_row >= 2 for entry in watching.report().checks))
     for entry in watching.report().checks:
         assert entry.runs - entry.bad_in_a_row <= before[entry.name] + 1, entry
         assert entry.duration < 10 * TIMEOUT

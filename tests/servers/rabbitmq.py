@@ -91,14 +91,21 @@ class RabbitMQ(Server):
         return int(self.evaluate("length(rabbit_networking:connections())"))
 
     def evaluate(self, erlang: str) -> str:
-        """Has the node evaluate an expression of Erlang; returns what it prints. Takes half a second."""
-        command = [Path(self._program).with_name("rabbitmqctl"), "-n", self._node, "-q", "eval", f"{erlang}."]
+        """Has the node evaluate an expression of Erlang; returns its value as text. `rabbitmqctl` would take 0.5 s."""
+        cookie = (self.folder / ".erlang.cookie").read_text()
         ran = subprocess.run(
-            command, env=self.environment(), cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            [Path(_epmd()).resolve().with_name("erl_call"), "-c", cookie, "-sname", self._node, "-e"],
+            input=f"{erlang}.\n",
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
-        if ran.returncode:
-            raise RuntimeError(f"rabbitmqctl: {(ran.stderr or ran.stdout).strip()}")
-        return ran.stdout.strip()
+        value = ran.stdout.strip()
+        if not value.startswith("{ok, "):
+            raise RuntimeError(f"erl_call: {value or ran.stderr.strip()}")
+        return value.removeprefix("{ok, ").removesuffix("}")
 
     def virtual_host(self) -> str:
         """Makes a virtual host with a name of its own; returns its URL. It stays until the server is closed."""
