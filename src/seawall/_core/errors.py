@@ -16,11 +16,18 @@ An exception of the protected function itself is never wrapped.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 
 class SeawallError(Exception):
-    """The root of all errors raised by seawall."""
+    """The root of all errors raised by seawall.
+
+    Attributes:
+        repeatable: whether a `Retry` that lists it may repeat the call. False for errors that say that nobody knows
+            whether the call took effect.
+    """
+
+    repeatable: ClassVar[bool] = True
 
 
 class RejectedError(SeawallError):

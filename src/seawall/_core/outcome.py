@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from seawall._core.arguments import Matcher
-from seawall._core.errors import CallTimeoutError, RejectedError
+from seawall._core.errors import CallTimeoutError, RejectedError, SeawallError
 
 Value = TypeVar("Value")
 
@@ -72,7 +72,8 @@ def judge_by(on: Matcher, ignore: Matcher) -> Callable[[BaseException], str]:
 def retriable(on: Matcher) -> Callable[[BaseException], bool]:
     """Returns the function that says whether a Retry handles an exception.
 
-    A rejection is handled only where its class, or a rejection class above it, is listed.
+    A rejection is handled only where its class, or a rejection class above it, is listed; what is not `repeatable`
+    never is.
     """
     fails = asker(on)
     classes = on if isinstance(on, tuple) else (on,)
@@ -83,9 +84,16 @@ def retriable(on: Matcher) -> Callable[[BaseException], bool]:
             return isinstance(error, rejections)
         if isinstance(error, BaseExceptionGroup) and says_nothing(error):
             return False
-        return isinstance(error, Exception) and fails(error)
+        return isinstance(error, Exception) and not unrepeatable(error) and fails(error)
 
     return handles
+
+
+def unrepeatable(error: BaseException) -> bool:
+    """Whether an exception, or one of a group, says that its call must not be repeated."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(unrepeatable(each) for each in error.exceptions)
+    return isinstance(error, SeawallError) and not error.repeatable
 
 
 def label(error: BaseException) -> str:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from seawall._core.errors import SeawallError
 from seawall._core.nearest import nearest
+
+STORES: Final = {
+    "sqlite": "seawall.durable.embedded:open_url",
+    **dict.fromkeys(
+        ("postgresql", "postgresql+psycopg", "postgresql+psycopg_async", "postgresql+asyncpg"),
+        "seawall.integrations.sqlalchemy.opening:open_url",
+    ),
+    **dict.fromkeys(("redis", "rediss", "unix"), "seawall.integrations.redis.opening:open_url"),
+}
+"""Stores of `seawall.durable` by the scheme of a URL: the function that opens one."""
 
 
 class UnknownReferenceError(SeawallError):

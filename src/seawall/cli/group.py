@@ -14,10 +14,14 @@ from seawall.cli import INTERRUPTED
 
 COMMANDS: Final = {
     "check": ("seawall.cli.check:check", "Check a file of policies."),
+    "db": ("seawall.cli.db:db", "Make the tables of a store, and see what waits in them."),
     "drain": ("seawall.cli.drain:drain", "Take no new requests, and wait for those in flight."),
     "health": ("seawall.cli.health:health", "Tell how a service is; for a container's HEALTHCHECK."),
+    "idempotency": ("seawall.cli.idempotency:idempotency", "See operations, and settle those of unknown outcome."),
     "metrics": ("seawall.cli.metrics:metrics", "Print the metrics of all workers."),
+    "outbox": ("seawall.cli.outbox:outbox", "See messages to be sent, and decide about those that are stuck."),
     "policies": ("seawall.cli.policies:policies", "Show the policies in force, or reload them."),
+    "saga": ("seawall.cli.saga:saga", "See sagas, and decide about those that are stuck."),
     "storm": ("seawall.cli.storm:storm", "Run a system through a storm of faults, bare and protected."),
     "switch": ("seawall.cli.switch:switch", "Turn patterns and policies off and on."),
     "workers": ("seawall.cli.workers:workers", "List the worker processes."),
