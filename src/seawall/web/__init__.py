@@ -18,7 +18,10 @@ from seawall.web.errors import (
 )
 from seawall.web.events import ErrorAnswered
 from seawall.web.health_source import HealthSource
+from seawall.web.idempotency import IdempotentRequests
+from seawall.web.idempotency_routes import IdempotentRoute
 from seawall.web.operations import Operations
+from seawall.web.request_claim import RequestClaim, current_request_claim
 
 __all__ = [
     "ConflictError",
@@ -26,13 +29,17 @@ __all__ = [
     "ExternalServiceError",
     "ForbiddenError",
     "HealthSource",
+    "IdempotentRequests",
+    "IdempotentRoute",
     "NotFoundError",
     "Operations",
+    "RequestClaim",
     "ResponseCutError",
     "Seawall",
     "ServiceError",
     "UnauthorizedError",
     "ValidationError",
     "WebSnapshot",
+    "current_request_claim",
     "error_body",
 ]

@@ -86,7 +86,8 @@ class Answering:
         return body_of(problem, correlation_id, self._clock.wall(), shown, asks_for_problem(accept))
 
     def _complete(self, headers: Headers, problem: Problem) -> None:
-        if problem.status in (429, 503) and header(headers, b"retry-after") is None:
+        hinted = problem.status in (429, 503) or problem.retry_after is not None
+        if hinted and header(headers, b"retry-after") is None:
             headers.append((b"retry-after", hint(problem.retry_after, self._rng)))
         if header(headers, b"cache-control") is None:
             headers.append((b"cache-control", b"no-store"))

@@ -21,6 +21,7 @@ from seawall.web.drain import InFlight
 from seawall.web.endpoints import Endpoints, HealthEndpoint, MetricsEndpoint
 from seawall.web.exchange import KEY, Exchange
 from seawall.web.health_source import HealthSource
+from seawall.web.idempotency import IdempotentRequests
 from seawall.web.incoming import asked_for
 from seawall.web.journal import Journal
 from seawall.web.lifespan import Hook, Lifespan
@@ -68,6 +69,7 @@ class Seawall:
         metrics: a function that returns Prometheus text, called on a thread of its own; default: not served.
         operations: what steers the service over all its workers, started and stopped with each of them; its metrics are
             served; default: none.
+        idempotency: which requests happen once for each `Idempotency-Key`; default: none.
         health_token: `Authorization: Bearer <token>` opens the details of health and `?fresh=1`; default: nothing does.
         deadline: seconds that a request may take at most, streams included; default: as long as its client waits.
         own_errors: a function of status and content type (`""` where there is none) which says that an error of the
@@ -93,6 +95,7 @@ class Seawall:
         health: HealthSource | None = None,
         metrics: Callable[[], str] | None = None,
         operations: Operations | None = None,
+        idempotency: IdempotentRequests | None = None,
         health_token: str | None = None,
         deadline: Seconds | None = None,
         own_errors: OwnErrors | None = None,
@@ -129,6 +132,12 @@ class Seawall:
         self._framework = framework is not None
         if framework is not None:
             frameworks.register(framework, self._answering)
+        if idempotency is not None:
+            if not isinstance(idempotency, IdempotentRequests):
+                raise TypeError(
+                    f"idempotency={idempotency!r} is none; use seawall.web.IdempotentRequests(store, routes, ...)"
+                )
+            self._app = idempotency.around(self._app)
 
     def _operated_by(self, operations: Operations, metrics: Callable[[], str] | None) -> Callable[[], str]:
         if not isinstance(operations, Operations):

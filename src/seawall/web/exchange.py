@@ -31,9 +31,11 @@ class Exchange:
         "_send",
         "complete",
         "correlation_id",
+        "final",
         "framework",
         "gone",
         "ours",
+        "raised",
         "scope",
         "started",
         "status",
@@ -52,11 +54,13 @@ class Exchange:
         self.scope = {**scope, KEY: self}
         self.correlation_id = correlation_id
         self.framework = framework  # whether the application answers exceptions through our handlers
+        self.final = False  # whether the response passes as it is, since it has been through this before
         self.ours = False  # whether the response is in our format already
         self.started = False
         self.complete = False
         self.gone = False  # whether the client went away
         self.status = 0
+        self.raised: type[BaseException] | None = None  # what the application failed with
         self._held: Message | None = None
         self._replaced = False
         self._closing = False
@@ -87,7 +91,7 @@ class Exchange:
 
     async def _start(self, message: Message) -> None:
         status = message["status"]
-        if status >= 400 and not self._is_own(status, message.get("headers", ())):
+        if status >= 400 and not self.final and not self._is_own(status, message.get("headers", ())):
             self._held = message
             return
         self.started, self.status = True, status
@@ -129,12 +133,22 @@ class Exchange:
         if held is None:
             return
         self._replaced = True
-        headers = tuple((bytes(key), bytes(value)) for key, value in held.get("headers", ()))
-        known = of_status(held["status"])
+        await self._answer(self._plain_problem(held), None)
+
+    def _plain_problem(self, start: Message) -> Problem:
+        """Returns what is said in the place of an error that is in no format of ours, and logs it."""
+        headers = tuple((bytes(key), bytes(value)) for key, value in start.get("headers", ()))
+        known = of_status(start["status"])
         problem = Problem(known.status, known.code, known.message, headers=headers, deliberate=True)
         if self._reported is None:
             self._answering.journal.error(self.scope, self.correlation_id, problem, None)
-        await self._answer(problem, None)
+        return problem
+
+    def instead_of(self, start: Message) -> tuple[Message, Message] | None:
+        """Returns what is going to be said in the place of a response that begins so; None where it passes."""
+        if start["status"] < 400 or self._is_own(start["status"], start.get("headers", ())):
+            return None
+        return self.messages(self._plain_problem(start), None)
 
     async def _answer(self, problem: Problem, error: BaseException | None) -> None:
         start, body = self.messages(problem, error)
@@ -157,7 +171,7 @@ class Exchange:
         """Returns what the caller is told of `error`, and has it logged where it was not yet."""
         problem = self._answering.verdicts.on(error)
         if error is not self._reported:
-            self._reported = error
+            self._reported, self.raised = error, type(error)
             self._report(problem, error)
         return problem
 

@@ -93,4 +93,24 @@ EXTERNAL: Final = of_status(
     message="A service that is needed here is not available. Try again later.",
 )
 INVALID: Final = of_status(400, code="VALIDATION_ERROR", message="The request contains invalid data.")
+IN_PROGRESS: Final = Problem(
+    409, "REQUEST_IN_PROGRESS", "This request is being served already. Ask again for its answer.", deliberate=True
+)
+KEY_REUSED: Final = Problem(
+    422,
+    "IDEMPOTENCY_KEY_REUSED",
+    "This Idempotency-Key was used for another request. Use a new key for each operation.",
+    deliberate=True,
+)
+OUTCOME_UNKNOWN: Final = Problem(
+    409,
+    "OUTCOME_UNKNOWN",
+    "Whether this took effect is not known, and it is not repeated until that is settled. Quote the correlation id.",
+    deliberate=True,
+)
+COMMIT_UNKNOWN: Final = of_status(
+    500,
+    code="OUTCOME_UNKNOWN",
+    message="Whether this took effect is not known. Repeat it only under the same Idempotency-Key.",
+)
 DISCONNECTED: Final = Problem(400, "CLIENT_DISCONNECTED", "The client went away.", deliberate=True, gone=True)

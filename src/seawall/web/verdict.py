@@ -16,14 +16,26 @@ from seawall._core.errors import (
     RateLimitedError,
     RejectedError,
 )
+from seawall.durable.errors import (
+    CommitUnknownError,
+    InProgressError,
+    KeyMismatchError,
+    LeaseLostError,
+    OutcomeUnknownError,
+)
+from seawall.durable.store import StoreError
 from seawall.web import foreign
 from seawall.web.errors import ServiceError, check_code, check_status
 from seawall.web.problem import (
     CIRCUIT_OPEN,
+    COMMIT_UNKNOWN,
     DISCONNECTED,
     EXTERNAL,
+    IN_PROGRESS,
     INTERNAL,
     INVALID,
+    KEY_REUSED,
+    OUTCOME_UNKNOWN,
     OVERLOADED,
     RATE_LIMITED,
     TIMED_OUT,
@@ -85,7 +97,13 @@ _DEFAULTS: Final[dict[type[Any], Judge]] = {
     BulkheadFullError: _rejected(OVERLOADED),
     RateLimitedError: _rejected(RATE_LIMITED),
     DeadlineExceededError: _always(TIMED_OUT),
+    InProgressError: _rejected(IN_PROGRESS),
     RejectedError: _rejected(UNAVAILABLE),
+    KeyMismatchError: _always(KEY_REUSED),
+    OutcomeUnknownError: _always(OUTCOME_UNKNOWN),
+    CommitUnknownError: _always(COMMIT_UNKNOWN),
+    LeaseLostError: _always(UNAVAILABLE),
+    StoreError: _always(UNAVAILABLE),
     CallTimeoutError: _always(TIMED_OUT),
     TimeoutError: _always(TIMED_OUT),
     ConnectionError: _always(EXTERNAL),
