@@ -22,6 +22,20 @@ from seawall import (
     Timeout,
     WorkerPool,
 )
+from seawall._core.events import Hub
+from seawall.durable import (
+    CommitUnknown,
+    EmbeddedStore,
+    Idempotency,
+    LeaseLost,
+    Outbox,
+    OutboxMessage,
+    Relay,
+    Saga,
+    Sagas,
+    SagaStuck,
+    Step,
+)
 from seawall.health import Check, Monitor, Recovery
 from seawall.testing import FakeClock
 from seawall.web import NotFoundError, Operations, Seawall
@@ -33,12 +47,21 @@ class Fault:
     def __init__(self, times: int) -> None:
         self.left = times
 
-    async def __call__(self) -> str:
-        """Does so."""
+    def now(self, *_: object) -> str:
+        """Does so at once."""
         self.left -= 1
         if self.left >= 0:
             raise ConnectionError("down")
         return "answer"
+
+    async def __call__(self) -> str:
+        """Does so."""
+        return self.now()
+
+
+def _send(message: OutboxMessage) -> None:
+    if message.destination == "nowhere":
+        raise ConnectionError("down")
 
 
 async def slow() -> None:
@@ -50,6 +73,7 @@ class Busy:
     """The service, wrapped, with what it is operated by."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder.parent
         quick = Backoff.fixed(0.01)
         self.clock = FakeClock()
         self.rates = Pipeline(
@@ -117,9 +141,29 @@ class Busy:
             await asyncio.gather(full(Fault(0).__call__)(), return_exceptions=True)
         await self.search.acall(asyncio.sleep, 0.05)
         await self.pool.run(len, "abc")
+        await asyncio.to_thread(self._endure, self.folder / "busy.db")
         self.well = False
         await self._until_mended()
         await self.client.get("/nowhere")
+
+    def _endure(self, path: Path) -> None:
+        """Work that survives crashes: operations, messages, sagas; and what only a crash or a cut would tell."""
+        store = EmbeddedStore(path)
+        orders = Idempotency(store, "orders")
+        for _ in range(2):
+            orders.call("first", len, "abc")
+        outbox = Outbox(store)
+        outbox.add("nowhere", "a")
+        outbox.add("somewhere", "b")
+        relay = Relay(outbox, _send, max_attempts=1, name="mail")
+        relay.pass_once()
+        paid = Step[Any]("pay", Fault(1).now, compensate=str)
+        sagas = Sagas(store, [Saga("checkout", paid)])
+        sagas.run(sagas.start("checkout", {}))
+        store.close()
+        Hub("checkout").tell(SagaStuck("checkout", "a", ("pay",)))
+        Hub("transactions").tell(CommitUnknown("transactions", "unknown", ConnectionError("cut")))
+        Hub("a lock").tell(LeaseLost("a lock", "it was silent for too long"))
 
     async def _until_mended(self) -> None:
         async with asyncio.timeout(20):

@@ -32,7 +32,7 @@ FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
 )
 NOT_RUN = re.compile(r"<!-- not run: .+? -->\s*\Z")
-MOST_NOT_RUN = 8
+MOST_NOT_RUN = 10
 DEFAULTS = {
     "retry.md": ["Retry", "RetryBudget"],
     "circuit-breaker.md": ["CircuitBreaker"],
@@ -49,6 +49,7 @@ PACKAGES = [
     for name in (
         "chaos",
         "degrade",
+        "durable",
         "health",
         "integrations.httpx",
         "integrations.openfeature",

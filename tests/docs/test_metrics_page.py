@@ -21,8 +21,8 @@ PAGE = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
 TYPES = {"state": "gauge"}
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
-NO_METRIC = {"seawall_event"}
-"""The attribute of a log record."""
+NO_METRIC = {"seawall_event", "seawall_schema"}
+"""The attribute of a log record, and a table."""
 MOVING = ("seawall_process_", "seawall_event_loop_lag_", "seawall_health_check_age_", "seawall_worker_up")
 """What changes with time, whoever looks."""
 

@@ -23,6 +23,7 @@ from seawall._core.events import (
 from seawall._core.forks import renew_after_fork
 from seawall._core.meter import Noting, Shortcut
 from seawall.observe.collection import Instruments
+from seawall.observe.durable import DurableRecording
 from seawall.observe.instruments import BATCH, MOST_SERIES, Counter, Histogram, HistogramSeries
 from seawall.observe.owners import Owners
 
@@ -78,6 +79,7 @@ class Recording(Shortcut):
             "RecoveryStarted": _nothing,  # how it ends is told
             "RecoveryEnded": self._recovery_ended,
             "RecoveryGaveUp": self._recovery_gave_up,
+            **DurableRecording(instruments).by_name,
         }
         renew_after_fork(self)
 
