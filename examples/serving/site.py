@@ -27,8 +27,14 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
+        try:
+            await super().startup(sockets)
+        except (
+            SystemExit
+        ):  # uvicorn's word for a lifespan that failed: it would end the whole program, with a traceback
+            self.should_exit = True
+        else:
+            self.ready.set()
 
     async def main_loop(self) -> None:
         while not (self.stopping.is_set() or self.should_exit):

@@ -1,0 +1,1 @@
+"""Dhanman: accounting. Invoices, their ledger, payments, notifications and exchange rates, whatever crashes."""
