@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.contenders.embedded import PEER
 from benchmarks.contenders.five import GLUED, PLAIN
+from benchmarks.contenders.postgresql import BY_HAND
 from benchmarks.measure import Result
 
 
@@ -99,4 +101,8 @@ BUDGETS: dict[str, list[Budget]] = {
     "import": [Budget("at most", 25, unit="ms")],
     "pipelines": [Budget("at most", 1.5, unit="x")],
     "in-flight": [Budget("at most", 1.5, unit="x")],
+    "idempotent-embedded": [Budget("times", 3.33, PEER)],  # at least 30 % of its calls a second
+    "transaction-sync": [Budget("times", 1.43, BY_HAND)],  # at least 70 % of the same by hand
+    "transaction-async": [Budget("times", 1.43, BY_HAND)],
+    "idempotent-postgresql": [Budget("times", 1.43, BY_HAND)],
 }

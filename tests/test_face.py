@@ -21,6 +21,19 @@ FACE = {
     "seawall.degrade": """
         SwitchChanged Switchboard
     """,
+    "seawall.durable": """
+        NOT_DONE STILL_UNKNOWN Claim ClaimRecord Codec CodecError CommitUnknown CommitUnknownError
+        Counter EmbeddedStore
+        Idempotency InProgressError Inbox JsonCodec KeyMismatchError Later LeaseLost
+        LeaseLostError Lock LockTimeoutError OperationEnded OperationInProgress
+        OperationMismatched OperationOutcome OperationReplayed OperationSettled OperationStarted
+        OperationTakenOver OperationUnknown Outbox OutboxFailed OutboxMessage OutboxSent
+        OutboxStuck OutcomeUnknownError Reaped Reaper Relay RelayStalled Replay Retention Saga
+        SagaBlocked SagaCompensating SagaEnded SagaInterrupted SagaReplyLate SagaReport
+        SagaStarted SagaStateError SagaStepFailed SagaStuck SagaTakenOver Sagas Step StepContext StepRefusedError
+        StepReport Store StoreError StoreStatus UnknownSagaError areap astatus aupgrade
+        content_key idempotent open_store reap status upgrade
+    """,
     "seawall.health": """
         Answer Check CheckOptions Entry Health HealthChanged LiveServer LoopProbe Monitor
         MonitorSnapshot Recovery RecoveryEnded RecoveryGaveUp RecoveryStarted Report
@@ -35,10 +48,10 @@ FACE = {
         rabbitmq_check
     """,
     "seawall.integrations.redis": """
-        redis_check
+        RedisStore redis_check
     """,
     "seawall.integrations.sqlalchemy": """
-        database_check
+        SqlStore TransactionOptions after_commit database_check metadata run_transaction
     """,
     "seawall.integrations.structlog": """
         add_correlation_id mask_secrets
@@ -48,9 +61,9 @@ FACE = {
         configure_logging correlate_logs mask_secrets
     """,
     "seawall.web": """
-        ConflictError ErrorAnswered ExternalServiceError ForbiddenError HealthSource
-        NotFoundError Operations ResponseCutError Seawall ServiceError UnauthorizedError
-        ValidationError WebSnapshot error_body
+        ConflictError ErrorAnswered ExternalServiceError ForbiddenError HealthSource IdempotentRequests
+        IdempotentRoute NotFoundError Operations RequestClaim ResponseCutError Seawall ServiceError
+        UnauthorizedError ValidationError WebSnapshot current_request_claim error_body
     """,
     "seawall.testing": "Crash CrashReport CrashRunner FakeClock Recorder instant no_retries point",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.contenders import breaker, five, footprint, guards, http, retry, scale, web
+from benchmarks.contenders import breaker, embedded, five, footprint, guards, http, postgresql, retry, scale, web
 from benchmarks.rows import Row
 
 ROWS: list[Row] = [
@@ -16,6 +16,8 @@ ROWS: list[Row] = [
     *web.ROWS,
     *footprint.ROWS,
     *scale.ROWS,
+    *embedded.ROWS,
+    *postgresql.ROWS,
 ]
 
 

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging("text", level=logging.WARNING)
     for name in ("seawall", "llmgateway"):
         logging.getLogger(name).setLevel(logging.INFO)
-    logging.getLogger("aio_pika").setLevel(logging.ERROR)  # our own lines tell of a broker that is away
+    for name in ("aio_pika", "aiormq"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # our own lines tell of a broker that is away
     return run("llmgateway", lambda: _serve(options), options.port)
 
 
