@@ -17,9 +17,9 @@ of every figure. Contenders of a row take turns in short rounds; each figure is 
 is seawall's median over that minimum. *A listener to every call* does nothing with the `CallEnded` that it gets; with
 `Metrics` on, calls are counted and their durations kept, as a service does it. Pipelines are called in turn, so that
 each call meets cold processor caches; *bare* there is as many distinct functions. A *GET* is one over loopback and a
-kept connection. *The web layer*: two servers, one with the wrapped and one with the bare application, get requests at
-random moments, 400 a second, in turns of 0.1 s; the figure is the median of the differences of five such pairs of runs,
-*noise* is the largest of them over it."""
+kept connection. *The web layer*: two servers, one with the wrapped and one with the bare application, get requests in
+turns of 0.1 s; the figure is the median of the differences of five such pairs of runs, *noise* is the largest of them
+over it."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -20,7 +20,9 @@ from benchmarks.web_server import WRAPPED
 
 PAIRS: Final = 5
 RATE: Final = 400.0
-"""Requests a second, at random moments: a fifth of what the server can do or less, so that none waits for many."""
+"""Requests a second."""
+PATIENCE: Final = 10.0
+"""Seconds after which a server that does not answer is an error."""
 SLICE: Final = 0.1
 """Seconds after which it is the next contender's turn, so that a busy moment of the machine hits all of them."""
 REQUEST: Final = (
@@ -69,7 +71,7 @@ class Connection(asyncio.Protocol):
 
 
 class Clients:
-    """Requests at moments that do not depend on the answers, over as many connections as that takes."""
+    """Who sends requests to one server, and notes what they took."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -90,20 +92,36 @@ class Clients:
         if not self._waiting:
             self._ended.set()
 
-    async def ask_for(self, seconds: float, chance: random.Random) -> None:
-        """Sends requests for so long, and waits for the last answer."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + chance.expovariate(RATE)
+    async def one_by_one(self, seconds: float, chance: random.Random) -> None:
+        """Sends the next request when the answer is there, over one connection: the server is busy, and none waits."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        async with asyncio.timeout(seconds + PATIENCE):
+            while clock() < end:
+                await self._send()
+                await self._all_answered()
+
+    async def at_random(self, seconds: float, chance: random.Random) -> None:
+        """Sends requests whenever they are due, whether others are waiting or not."""
+        clock = asyncio.get_running_loop().time
+        due = clock() + chance.expovariate(RATE)
         end = due + seconds
-        while due < end:
-            await asyncio.sleep(due - loop.time())
-            connection = self._idle.pop() if self._idle else await self._connect()
-            self._waiting += 1
-            connection.ask()
-            due += chance.expovariate(RATE)
-        while self._waiting:
-            self._ended.clear()
-            await asyncio.wait_for(self._ended.wait(), 10.0)
+        async with asyncio.timeout(seconds + PATIENCE):
+            while due < end:
+                await asyncio.sleep(due - clock())
+                await self._send()
+                due += chance.expovariate(RATE)
+            await self._all_answered()
+
+    async def _send(self) -> None:
+        connection = self._idle.pop() if self._idle else await self._connect()
+        self._waiting += 1
+        self._ended.clear()
+        connection.ask()
+
+    async def _all_answered(self) -> None:
+        if self._waiting:
+            await self._ended.wait()
         assert not self._wrong, self._wrong[0]
 
     async def _connect(self) -> Connection:
@@ -122,6 +140,7 @@ class WebRow(Row):
     """What a wrapper adds to a request at some percentile: the median of the differences of five pairs of runs."""
 
     percent: int = 50
+    load: Callable[[Clients, float, random.Random], Awaitable[None]] = Clients.one_by_one
 
     def measured(self, settings: Settings) -> Result:
         result, ports = Result(), dict[str, int]()
@@ -144,7 +163,7 @@ class WebRow(Row):
             for number in range(round(seconds / SLICE) if pair else 5):
                 turn = number % len(ports)
                 for name in [*ports][turn:] + [*ports][:turn]:
-                    await clients[name].ask_for(SLICE, chance)
+                    await self.load(clients[name], SLICE, chance)
             for name, own in clients.items():
                 own.close()
                 if pair:
@@ -160,6 +179,6 @@ def beyond(bare: list[float], took: list[float]) -> Figure:
 
 
 ROWS: list[Row] = [
-    WebRow("web-p50", "the web layer around a FastAPI application in uvicorn, p50 of its requests", 50),
-    WebRow("web-p99", "the same, p99", 99),
+    WebRow("web-p50", "the web layer around a FastAPI application in uvicorn, p50, one request after the other"),
+    WebRow("web-p99", "the same, p99, 400 requests a second at random moments", 99, Clients.at_random),
 ]
